@@ -1,0 +1,1 @@
+"""Ray actors: generators, verifier pool, recycler, learner ranks, weight transfer."""

@@ -1,0 +1,347 @@
+"""The configuration of a run: every field, its meaning and its default.
+
+Validated whole before any actor starts. ``contracts.loading`` reads it from YAML.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+OptionalCount = Annotated[int, Field(ge=0)]
+Device = Literal["auto", "cpu", "cuda"]
+Dtype = Literal["float32", "bfloat16"]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are errors, values cannot change afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class WarmStartConfig(Section):
+    """How the built-in tiny model is given its first, weak competence. Only read for `tiny`."""
+
+    clean_steps: OptionalCount = 850
+    """Supervised updates on faultless derivations."""
+    sloppy_steps: OptionalCount = 120
+    """Supervised updates on derivations with injected faults: this is the room RL has."""
+    batch: Count = 64
+    """Sequences per supervised update."""
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    """Learning rate of the supervised updates."""
+    verdict_weight: Annotated[float, Field(gt=0)] = 4.0
+    """Weight of the loss on the token that is the verdict."""
+    seed: int = 0
+    """Seed of the data and of the initial weights."""
+
+
+class ModelConfig(Section):
+    """The one model that solves and judges."""
+
+    name: str = "tiny"
+    """`tiny` (built and warm-started on the spot), `smollm2`, or a Hugging Face model folder."""
+    dtype: Dtype = "float32"
+    """Type of compute and of the generators' weights. bfloat16 keeps float32 master weights."""
+    max_context: Count = 256
+    """Longest prompt plus completion, in tokens."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model folder. Leave off unless you wrote it."""
+    warm_start: WarmStartConfig = WarmStartConfig()
+    """First competence of the tiny model."""
+
+
+class FieldMapping(Section):
+    """Where a data file keeps question, answer and image."""
+
+    question: str = "question"
+    """Field of the question; several joined by `+` are put together with a space."""
+    answer: str = "answer"
+    """Field of the gold answer."""
+    answer_after: str = ""
+    """Take the gold answer from behind the last occurrence of this mark, for example `####`."""
+    answer_boxed: bool = False
+    r"""Take the gold answer out of the last `\boxed{}` of the answer field."""
+    image: str = ""
+    """Field of an image path, or of a list of them; empty: no images."""
+    id: str = ""
+    """Field of a unique id; empty: the row number."""
+
+
+class TaskConfig(Section):
+    """Where tasks come from, and how they are asked."""
+
+    source: Literal["arithmetic", "jsonl", "json", "parquet", "hf", "gsm8k", "svamp"] = "arithmetic"
+    """The built-in generator, a file format, a saved Hugging Face dataset, or a published file."""
+    path: Path | None = None
+    """File or folder of the source. Not used by `arithmetic`."""
+    fields: FieldMapping = FieldMapping()
+    """Field mapping for `jsonl`, `json`, `parquet` and `hf`. The presets bring their own."""
+    verifier: str = "math"
+    """Grader of answers: `math`, `choice`, `exact`, or a `module:function` of yours."""
+    held_out: Count = 512
+    """Tasks kept for evaluation, never trained on. Chosen by `seed`."""
+    operators: Annotated[str, Field(pattern=r"^[+*-]+$")] = "+-"
+    """Arithmetic only: operators to draw from."""
+    low: OptionalCount = 10
+    """Arithmetic only: smallest operand."""
+    high: Count = 99
+    """Arithmetic only: largest operand."""
+    seed: int = 0
+    """Seed of the order of tasks and of the split."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.source != "arithmetic" and self.path is None:
+            raise ValueError(f"tasks.path is needed for source {self.source!r}")
+        if self.low >= self.high:
+            raise ValueError(f"tasks.low ({self.low}) must be below tasks.high ({self.high})")
+        return self
+
+
+class SamplingConfig(Section):
+    """How completions are sampled."""
+
+    completions: Annotated[int, Field(ge=2)] = 8
+    """Completions per prompt: the group. One alone has no advantage."""
+    max_tokens: Count = 48
+    """Longest completion of any objective."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """Temperature; log-probabilities are those of the tempered distribution."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Must be 1: truncated sampling biases the policy ratio."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.top_p != 1.0:
+            raise ValueError(
+                "sampling.top_p must be 1: under truncated sampling the sampler's "
+                "log-probabilities are not those of the policy that is trained"
+            )
+        return self
+
+
+class RecycleConfig(Section):
+    """What is made of verified groups. Caps are prompts per step."""
+
+    enabled: bool = True
+    """Off: train on solving alone."""
+    style: Literal["natural", "terse", "worked"] = "terse"
+    """Wording of all prompts, solve prompts too. `terse` is the tiny model's language."""
+    pointwise: OptionalCount = 32
+    """At most this many pointwise prompts, equal numbers of right and wrong candidates."""
+    pairwise: OptionalCount = 16
+    """At most this many pairwise prompts, positions balanced."""
+    reflect: OptionalCount = 8
+    """At most this many reflection prompts."""
+    reflect_wrong_share: Share = 0.5
+    """Share of reflection prompts that show a wrong candidate; the rest show a right one."""
+    reasoning_share: Share = 0.0
+    """Share of prompts that show the whole completion; the rest show the final answer only."""
+
+
+class GeneratorConfig(Section):
+    """vLLM engines."""
+
+    count: Count = 1
+    """Number of engines, one Ray actor each."""
+    tensor_parallel: Count = 1
+    """GPUs per engine."""
+    device: Device = "auto"
+    """`auto`: CUDA where there is one."""
+    threads: Count = 1
+    """CPU threads per engine (CPU only)."""
+    kv_cache_gib: Annotated[float, Field(gt=0)] = 1.0
+    """Key-value cache per engine (CPU only)."""
+    gpu_memory_utilization: Share = 0.85
+    """Share of a GPU's memory an engine may take (CUDA only)."""
+    max_sequences: Count = 256
+    """Sequences an engine samples at once."""
+    enforce_eager: bool = True
+    """Skip compilation and graph capture: faster start, slower tokens."""
+
+
+class VerifierConfig(Section):
+    """The verifier pool."""
+
+    workers: Count = 1
+    """Grader processes."""
+    deadline: Seconds = 5.0
+    """Seconds a grader may take for one completion before its process is killed."""
+
+
+class LearnerConfig(Section):
+    """The DeepSpeed ZeRO-3 learner."""
+
+    ranks: Count = 1
+    """Learner processes, one Ray actor each."""
+    device: Device = "auto"
+    """`auto`: CUDA where there is one."""
+    threads: Count = 2
+    """CPU threads per rank (CPU only)."""
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-4
+    """Peak learning rate of AdamW."""
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    """Shape of the learning rate after warm-up, counted in optimiser updates."""
+    warmup_updates: OptionalCount = 5
+    """Updates over which the learning rate climbs from 0."""
+    final_ratio: Share = 0.3
+    """Learning rate at the last update, as a share of the peak."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """AdamW's betas."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """AdamW's decoupled weight decay."""
+    gradient_clip: Annotated[float, Field(ge=0)] = 1.0
+    """Largest gradient norm; 0: no clipping."""
+    updates_per_step: Count = 1
+    """Optimiser updates per step; groups are split evenly over them."""
+    advantage: str = "group_normalised"
+    """`group_normalised`, `group_centred`, `leave_one_out`, or a `module:function`."""
+    loss: str = "clipped"
+    """`clipped`, or a `module:function`."""
+    clip_low: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Policy ratio is clipped from below at 1 - clip_low."""
+    clip_high: Annotated[float, Field(ge=0)] = 0.2
+    """Policy ratio is clipped from above at 1 + clip_high."""
+    sampling_cap: Annotated[float, Field(ge=1)] | None = 2.0
+    """Truncated importance sampling between sampler and learner: largest weight; null: off."""
+    recompute_old: bool = False
+    """Old log-probabilities from the learner itself, instead of the sampler's."""
+    kl_coefficient: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of KL to the frozen initial model. 0 keeps no reference in memory."""
+    weights: dict[Literal["solve", "pointwise", "pairwise", "reflect"], float] = Field(
+        default={"solve": 1.0, "pointwise": 1.0, "pairwise": 0.5, "reflect": 0.25},
+        validate_default=True,
+    )
+    """Weight of each objective; each has a normaliser of its own."""
+    token_budget: Count = 16384
+    """Tokens of a micro-batch, padding included."""
+    shared_prefix: Literal["auto", "on", "off"] = "auto"
+    """Forward a group's prompt once for all its completions."""
+    gradient_checkpointing: bool = False
+    """Trade compute for activation memory."""
+    offload_optimizer: bool = False
+    """Keep optimiser state in host memory (CUDA only)."""
+    offload_parameters: bool = False
+    """Keep parameters in host memory (CUDA only)."""
+
+
+class TransferConfig(Section):
+    """The weight broadcast from learner to generators."""
+
+    backend: Literal["auto", "gloo", "nccl"] = "auto"
+    """`auto`: NCCL where generators and learner are on GPUs, else gloo."""
+    bucket_mib: Count = 256
+    """Size of a packed bucket."""
+    deadline: Seconds = 120.0
+    """Seconds each phase of a broadcast may take."""
+    checksum_every: OptionalCount = 10
+    """Compare checksums of engines and export every so many versions; 0: never."""
+
+
+class EvaluationConfig(Section):
+    """Held-out evaluation of solving, judging and reflecting."""
+
+    every: OptionalCount = 25
+    """Steps between evaluations; 0: only at start and end."""
+    tasks: Count = 512
+    """Held-out tasks at start and end."""
+    tasks_between: Count = 128
+    """Held-out tasks in between."""
+    candidates: Annotated[int, Field(ge=2)] = 4
+    """Answers per held-out task sampled at start; the fixed set that judging is measured on."""
+    greedy: bool = True
+    """Also evaluate greedily at start and end."""
+
+
+class DeadlineConfig(Section):
+    """Longest waits, in seconds. A timeout names what it waited for."""
+
+    start: Seconds = 300.0
+    """Start of an actor with its model."""
+    generate: Seconds = 600.0
+    """A batch of generation."""
+    grade: Seconds = 120.0
+    """A batch of grading."""
+    update: Seconds = 1800.0
+    """An update of the learner."""
+    stop: Seconds = 15.0
+    """Orderly end of an actor, before it is killed."""
+
+
+class RunConfig(Section):
+    """A run of Coevolve."""
+
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the run and of its folder."""
+    runs_dir: Path = Path("runs")
+    """Where run folders are."""
+    seed: int = 0
+    """Seed of everything random in the run."""
+    steps: Count = 100
+    """Steps: one batch of groups in, one new weight version out."""
+    tasks_per_step: Count = 32
+    """Tasks solved per step."""
+    schedule: Literal["merged", "sequential"] = "merged"
+    """`merged`: recycled prompts join the next step's solve prompts. `sequential`: the paper's."""
+    model: ModelConfig = ModelConfig()
+    """The model."""
+    tasks: TaskConfig = TaskConfig()
+    """The tasks."""
+    sampling: SamplingConfig = SamplingConfig()
+    """Sampling."""
+    recycle: RecycleConfig = RecycleConfig()
+    """Recycling."""
+    generators: GeneratorConfig = GeneratorConfig()
+    """Generators."""
+    verifiers: VerifierConfig = VerifierConfig()
+    """Verifiers."""
+    learner: LearnerConfig = LearnerConfig()
+    """Learner."""
+    transfer: TransferConfig = TransferConfig()
+    """Weight broadcast."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """Evaluation."""
+    deadlines: DeadlineConfig = DeadlineConfig()
+    """Deadlines."""
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Loopback port for Prometheus metrics of the driver; 0: none."""
+    rollouts_kept: OptionalCount = 4
+    """Rollouts per objective and step written to the run folder for reading."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.sampling.max_tokens >= self.model.max_context:
+            raise ValueError(
+                f"sampling.max_tokens ({self.sampling.max_tokens}) leaves no room for a prompt in "
+                f"model.max_context ({self.model.max_context})"
+            )
+        if self.learner.updates_per_step > self.tasks_per_step:
+            raise ValueError(
+                f"learner.updates_per_step ({self.learner.updates_per_step}) is above "
+                f"tasks_per_step ({self.tasks_per_step}): an update would have no group"
+            )
+        if self.evaluation.tasks > self.tasks.held_out:
+            raise ValueError(
+                f"evaluation.tasks ({self.evaluation.tasks}) is above "
+                f"tasks.held_out ({self.tasks.held_out})"
+            )
+        if self.model.name == "tiny" and self.recycle.style != "terse":
+            raise ValueError("recycle.style must be 'terse' for model 'tiny': it knows no other")
+        return self
+
+    @property
+    def total_updates(self) -> int:
+        """Optimiser updates of the whole run: what the learning-rate schedule counts."""
+        phases = 2 if self.schedule == "sequential" and self.recycle.enabled else 1
+        return self.steps * self.learner.updates_per_step * phases
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.runs_dir / self.name

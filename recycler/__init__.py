@@ -1,0 +1,1 @@
+"""Verified groups into judge and reflection prompts. Pure, seeded, no Ray."""

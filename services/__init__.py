@@ -1,0 +1,1 @@
+"""What people talk to: command line, controller, evaluation, metrics, reports."""
