@@ -1,0 +1,239 @@
+"""What stands in the files of a run folder: one frozen pydantic model per kind of line.
+
+A number that is not finite (a diverged loss) is ``null`` in the file, so that every line is
+valid JSON. Floats are written with the shortest digits that read back as the same float.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter
+
+from contracts.types import Message, Objective, Reason, Rollout, UpdateReport
+from services.statistics import Score
+
+SCORES = (
+    "policy_accuracy",
+    "judge_accuracy",
+    "pairwise_accuracy",
+    "reflection_fix_rate",
+    "reflection_keep_rate",
+)
+"""The five held-out scores of a summary, in the order they are shown."""
+
+MORE_SCORES = ("judge_true_positive_rate", "judge_true_negative_rate", "judge_yes_rate")
+"""What an evaluation holds besides: the parts of ``judge_accuracy``, and the share of yes."""
+
+
+def _from_null(value: Any) -> Any:
+    return math.nan if value is None else value
+
+
+def _to_null(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+Measured = Annotated[float, BeforeValidator(_from_null), PlainSerializer(_to_null)]
+"""A measured number. One that is not finite is ``null`` in the file, and is read as NaN."""
+
+
+class Record(BaseModel):
+    """Base of every record: unknown fields are errors, values cannot change afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    def line(self) -> str:
+        """The record as one line of JSON, keys sorted, without the line end."""
+        fields = self.model_dump(mode="json")
+        return json.dumps(fields, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+class Staleness(Record):
+    """Versions between sampling and training, over the samples of a step."""
+
+    mean: Measured
+    max: int
+
+
+class ObjectiveUpdate(Record):
+    """``contracts.types.ObjectiveReport`` as it is written down."""
+
+    loss: Measured
+    ratio: Measured
+    clip_fraction: Measured
+    kl_sampler: Measured
+    gap: Measured
+    kl_reference: Measured
+    entropy: Measured
+    tokens: int
+    samples: int
+
+
+class Update(Record):
+    """``contracts.types.UpdateReport`` as it is written down, without its clock.
+
+    ``updates`` is 0 if no group of the step had signal, so that nothing was trained.
+    """
+
+    updates: int
+    learning_rate: Measured
+    gradient_norm: Measured
+    tokens: int
+    objectives: dict[Objective, ObjectiveUpdate] = {}
+
+    @classmethod
+    def of(cls, report: UpdateReport) -> Self:
+        """Write down what the learner reported."""
+        fields = asdict(report)
+        del fields["seconds"]
+        return cls.model_validate(fields)
+
+
+class StepMetrics(Record):
+    """A line of ``metrics.jsonl``: what a step did. Nothing here depends on the clock."""
+
+    step: int
+    version: int
+    """Weight version after the step."""
+    epoch: int
+    groups: dict[Objective, int] = {}
+    """Groups generated and graded."""
+    dropped: dict[Objective, int] = {}
+    """Groups without signal, which were not trained on."""
+    reward: dict[Objective, Measured] = {}
+    """Mean reward of all completions."""
+    accuracy: dict[Objective, Measured] = {}
+    """Share of correct completions."""
+    yes_rate: float | None = None
+    """Share of yes among the pointwise verdicts; None if there were none."""
+    reasons: dict[Reason, int] = {}
+    recycled: dict[Objective, dict[str, int]] = {}
+    """Recycled prompts by label: ``yes``/``no``, ``A``/``B``; reflection by the candidate shown,
+    ``wrong``/``right``."""
+    completion_tokens: int
+    staleness: Staleness
+    update: Update
+
+
+class StepTiming(Record):
+    """A line of ``timing.jsonl``: the clock of a step, in seconds."""
+
+    step: int
+    seconds: float
+    phases: dict[str, float] = {}
+    tokens_per_second: Measured
+    """Completion tokens of the step over the seconds of the whole step."""
+
+
+class Evaluation(Record):
+    """A line of ``evaluations.jsonl``: held-out scores after ``step`` steps."""
+
+    step: int
+    mode: Literal["sampled", "greedy"]
+    tasks: int
+    scores: dict[str, Score]
+    """By name: ``SCORES`` and ``MORE_SCORES``."""
+
+
+class RolloutRecord(Record):
+    """A line of ``rollouts.jsonl``: a rollout to be read by people."""
+
+    step: int
+    objective: Objective
+    prompt: str
+    completion: str
+    label: str
+    extracted: str | None
+    reward: Measured
+    reason: Reason
+    version: int
+    """The oldest weight version among the tokens."""
+    parents: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, rollout: Rollout, step: int) -> Self:
+        """Write down a rollout of ``step``."""
+        return cls(
+            step=step,
+            objective=rollout.prompt.objective,
+            prompt=transcript(rollout.prompt.messages),
+            completion=rollout.completion.text,
+            label=rollout.prompt.label,
+            extracted=rollout.grade.extracted,
+            reward=rollout.grade.reward,
+            reason=rollout.grade.reason,
+            version=rollout.completion.oldest_version,
+            parents=rollout.prompt.parents,
+        )
+
+
+When = Literal["before", "after"]
+WHEN: TypeAdapter[When] = TypeAdapter(When)
+
+
+class Example(Record):
+    """A line of ``examples.jsonl``: one held-out prompt, answered before or after training."""
+
+    when: When
+    objective: Objective
+    prompt_id: str
+    prompt: str
+    completion: str
+    label: str
+    extracted: str | None
+    correct: bool
+
+    @classmethod
+    def of(cls, rollout: Rollout, when: str) -> Self:
+        """Write down an example. ``when``: ``before`` or ``after`` training."""
+        return cls(
+            when=WHEN.validate_python(when),
+            objective=rollout.prompt.objective,
+            prompt_id=rollout.prompt.id,
+            prompt=transcript(rollout.prompt.messages),
+            completion=rollout.completion.text,
+            label=rollout.prompt.label,
+            extracted=rollout.grade.extracted,
+            correct=rollout.grade.correct,
+        )
+
+
+def transcript(messages: tuple[Message, ...]) -> str:
+    """Chat messages as text to be read: a lone user message bare, others under their roles."""
+    if len(messages) == 1:
+        return messages[0].text()
+    return "\n\n".join(f"{message.role}:\n{message.text()}" for message in messages)
+
+
+class ModelSummary(Record):
+    """The model of a run. ``warm_start`` holds the recipe's numbers for the built-in model."""
+
+    name: str
+    parameters: int
+    warm_start: dict[str, int | float] | None = None
+
+
+Scores = dict[str, Score]
+
+
+class Summary(Record):
+    """``summary.json``: what came of a run. ``seconds`` is the wall-clock time of the whole run."""
+
+    status: Literal["finished", "interrupted", "failed"]
+    steps: int
+    """Steps that were completed."""
+    seconds: float
+    seed: int
+    model: ModelSummary
+    before: Scores | None = None
+    """The five ``SCORES`` at temperature 1 at the start."""
+    after: Scores | None = None
+    """The same at the end; None if the run did not get there."""
+    before_greedy: Scores | None = None
+    after_greedy: Scores | None = None
+    versions: dict[str, str] = {}
+    """Version of each package that matters, by name."""

@@ -1,0 +1,267 @@
+"""A run folder: written line by line while a run goes, read back whole afterwards.
+
+::
+
+    runs/NAME/
+      config.yaml         the resolved configuration
+      metrics.jsonl       StepMetrics, one line per step, free of the clock
+      timing.jsonl        StepTiming, one line per step
+      evaluations.jsonl   Evaluation
+      rollouts.jsonl      RolloutRecord
+      examples.jsonl      Example
+      summary.json        Summary, once the run has ended in any way
+      report.html, logs/
+
+Every line is flushed before the next thing happens, so a killed run leaves at most one torn
+last line in each file; the reader leaves it out and says so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from contracts.errors import UserError
+from services.records import (
+    Evaluation,
+    Example,
+    ModelSummary,
+    Record,
+    RolloutRecord,
+    StepMetrics,
+    StepTiming,
+    Summary,
+)
+
+__all__ = [
+    "Evaluation",
+    "Example",
+    "ModelSummary",
+    "RolloutRecord",
+    "Run",
+    "RunFolder",
+    "StepMetrics",
+    "StepTiming",
+    "Summary",
+    "read_run",
+    "write_atomically",
+]
+
+R = TypeVar("R", bound=Record)
+
+CONFIG = "config.yaml"
+METRICS = "metrics.jsonl"
+TIMING = "timing.jsonl"
+EVALUATIONS = "evaluations.jsonl"
+ROLLOUTS = "rollouts.jsonl"
+EXAMPLES = "examples.jsonl"
+SUMMARY = "summary.json"
+REPORT = "report.html"
+LOGS = "logs"
+_FILES = (CONFIG, METRICS, TIMING, EVALUATIONS, ROLLOUTS, EXAMPLES, SUMMARY, REPORT)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Writer of a run folder. Made by ``create`` or ``resume``, never directly."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, config_text: str, *, overwrite: bool = False) -> RunFolder:
+        """Start a new run folder with its configuration.
+
+        Args:
+            path: the folder; parents are made.
+            config_text: the resolved configuration, as YAML.
+            overwrite: remove the run that is there, its logs and its report too. Files that no
+                run writes stay.
+
+        Raises:
+            UserError: there is something at ``path`` already that may not be removed.
+        """
+        if path.is_dir() and any(path.iterdir()):
+            _make_room(path, overwrite)
+        elif path.exists() and not path.is_dir():
+            raise UserError("a file stands where the run folder should be", where=str(path))
+        (path / LOGS).mkdir(parents=True, exist_ok=True)
+        write_atomically(path / CONFIG, config_text)
+        for name in (METRICS, TIMING, EVALUATIONS, ROLLOUTS, EXAMPLES):
+            (path / name).touch()
+        return cls(path)
+
+    @classmethod
+    def resume(cls, path: Path, step: int) -> RunFolder:
+        """Go on after ``step`` completed steps: what was written after them is taken back.
+
+        Raises:
+            UserError: ``path`` is no run folder, or has a line that cannot be read.
+        """
+        run = read_run(path)
+        _rewrite(path / METRICS, (m for m in run.metrics if m.step <= step))
+        _rewrite(path / TIMING, (t for t in run.timing if t.step <= step))
+        _rewrite(path / EVALUATIONS, (e for e in run.evaluations if e.step <= step))
+        _rewrite(path / ROLLOUTS, (r for r in run.rollouts if r.step <= step))
+        _rewrite(path / EXAMPLES, (e for e in run.examples if e.when == "before"))
+        (path / SUMMARY).unlink(missing_ok=True)
+        (path / LOGS).mkdir(exist_ok=True)
+        return cls(path)
+
+    @property
+    def logs(self) -> Path:
+        """Where log files go."""
+        return self.path / LOGS
+
+    def append_metrics(self, metrics: StepMetrics) -> None:
+        """Write down what a step did."""
+        _append(self.path / METRICS, [metrics])
+
+    def append_timing(self, timing: StepTiming) -> None:
+        """Write down how long a step took."""
+        _append(self.path / TIMING, [timing])
+
+    def append_evaluation(self, evaluation: Evaluation) -> None:
+        """Write down held-out scores."""
+        _append(self.path / EVALUATIONS, [evaluation])
+
+    def append_rollouts(self, rollouts: Iterable[RolloutRecord]) -> None:
+        """Write down rollouts to be read."""
+        _append(self.path / ROLLOUTS, rollouts)
+
+    def append_examples(self, examples: Iterable[Example]) -> None:
+        """Write down examples before or after training."""
+        _append(self.path / EXAMPLES, examples)
+
+    def write_summary(self, summary: Summary) -> None:
+        """Write the summary: whole, or not at all."""
+        write_atomically(self.path / SUMMARY, summary.model_dump_json(indent=2) + "\n")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, read. ``notes`` says what was left out, for people."""
+
+    path: Path
+    config_text: str
+    metrics: tuple[StepMetrics, ...]
+    timing: tuple[StepTiming, ...]
+    evaluations: tuple[Evaluation, ...]
+    rollouts: tuple[RolloutRecord, ...]
+    examples: tuple[Example, ...]
+    summary: Summary | None
+    notes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of the run: that of its folder."""
+        return self.path.resolve().name
+
+
+def read_run(path: Path) -> Run:
+    """Read a run folder, of an interrupted run too.
+
+    Raises:
+        UserError: ``path`` is no run folder, or a line other than a torn last one is malformed.
+    """
+    if not (path / CONFIG).is_file():
+        raise UserError(
+            f"no run folder: there is no {CONFIG} in it",
+            where=str(path),
+            remedy="Name the folder of a run, for example runs/demo.",
+        )
+    notes: list[str] = []
+    note = notes.append
+    return Run(
+        path=path,
+        config_text=(path / CONFIG).read_text(encoding="utf-8"),
+        metrics=_read_lines(path / METRICS, StepMetrics, note),
+        timing=_read_lines(path / TIMING, StepTiming, note),
+        evaluations=_read_lines(path / EVALUATIONS, Evaluation, note),
+        rollouts=_read_lines(path / ROLLOUTS, RolloutRecord, note),
+        examples=_read_lines(path / EXAMPLES, Example, note),
+        summary=_read_summary(path / SUMMARY),
+        notes=tuple(notes),
+    )
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace the file at ``path`` by ``text``: whole, or not at all, even if power fails."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _append(path: Path, records: Iterable[Record]) -> None:
+    """Add lines to a file. Closing it hands them to the operating system."""
+    text = "".join(record.line() + "\n" for record in records)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _rewrite(path: Path, records: Iterable[Record]) -> None:
+    write_atomically(path, "".join(record.line() + "\n" for record in records))
+
+
+def _make_room(path: Path, overwrite: bool) -> None:
+    """Remove the run at ``path`` if that is wanted, and if it is one."""
+    if not (path / CONFIG).is_file():
+        raise UserError(
+            "the folder is not empty and holds no run, so it is left alone",
+            where=str(path),
+            remedy="Choose another name= or runs_dir=.",
+        )
+    if not overwrite:
+        raise UserError(
+            "there is a run of this name already",
+            where=str(path),
+            remedy="Choose another name=, or remove the folder.",
+        )
+    for name in _FILES:
+        (path / name).unlink(missing_ok=True)
+    if (path / LOGS).is_dir():
+        shutil.rmtree(path / LOGS)
+
+
+def _read_lines(path: Path, kind: type[R], note: Callable[[str], None]) -> tuple[R, ...]:
+    """The records of a file; a last line without its line end is torn, and left out."""
+    if not path.is_file():
+        note(f"{path.name} is missing.")
+        return ()
+    *lines, rest = path.read_bytes().split(b"\n")
+    if rest:
+        note(f"{path.name}: the last line was cut off when the run ended, and is left out.")
+    return tuple(_parse(kind, line, f"{path}, line {i}") for i, line in enumerate(lines, 1))
+
+
+def _read_summary(path: Path) -> Summary | None:
+    return _parse(Summary, path.read_bytes(), str(path)) if path.is_file() else None
+
+
+def _parse(kind: type[R], text: bytes, where: str) -> R:
+    """A record out of its JSON.
+
+    Raises:
+        UserError: it is not valid; names the first field that is wrong.
+    """
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        what = f"{field}: {first['msg']}" if field else first["msg"]
+        remedy = "The file was changed, or written by another version of Coevolve."
+        raise UserError(what, where=where, remedy=remedy) from error
