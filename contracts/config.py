@@ -21,7 +21,9 @@ Dtype = Literal["float32", "bfloat16"]
 class Section(BaseModel):
     """Base of every section: unknown keys are errors, values cannot change afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class WarmStartConfig(Section):
@@ -37,6 +39,16 @@ class WarmStartConfig(Section):
     """Learning rate of the supervised updates."""
     verdict_weight: Annotated[float, Field(gt=0)] = 4.0
     """Weight of the loss on the token that is the verdict."""
+    forgotten_carry: Share = 0.6
+    """Sloppy part: probability that a carry or borrow is forgotten, each time there is one."""
+    wrong_column: Share = 0.15
+    """Sloppy part: probability that the result of a column is off by 1 to 3."""
+    wrong_mark: Share = 0.06
+    """Sloppy part: probability that a mark of the digit-by-digit check is turned over."""
+    coin_verdict: Share = 0.3
+    """Sloppy part: probability that the verdict is drawn by coin."""
+    unchecked_reflection: Share = 0.1
+    """Sloppy part: probability that a reflection keeps the proposed answer unchecked."""
     seed: int = 0
     """Seed of the data and of the initial weights."""
 
