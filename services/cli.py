@@ -1,0 +1,179 @@
+"""The command ``coevolve``. Heavy libraries are imported only by the command that needs them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from contracts.config import RunConfig
+from contracts.errors import CoevolveError, UserError
+from contracts.loading import dump_config, find_config, load_config
+from services.signals import Stopped, stop_on_signals
+
+FAILED = 1
+"""Exit code of a run that failed. Bad input: 2. A signal: 128 and its number."""
+
+
+class Commands(TyperGroup):
+    """The group of commands, with errors turned into messages and exit codes."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command."""
+        with errors_as_messages():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    # A traceback with local variables can hold a whole data set.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="One model learns to solve and to judge at once.",
+)
+
+ConfigArgument = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a preset.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Values that replace those of the file."),
+]
+
+
+@app.command()
+def train(config: ConfigArgument, overrides: Overrides = None) -> None:
+    """Train a model: solve, verify, recycle, judge, learn."""
+    run(load_config(find_config(config), overrides or []), overwrite=False)
+
+
+@app.command()
+def demo(overrides: Overrides = None) -> None:
+    """Train the built-in tiny model on arithmetic, on this machine's CPU, in minutes.
+
+    A former demo in the same run folder is replaced.
+    """
+    run(load_config(find_config("demo"), overrides or []), overwrite=True)
+
+
+@app.command()
+def config(
+    config: Annotated[
+        str | None,
+        typer.Argument(metavar="CONFIG", help="A YAML file, or a preset; none: the defaults."),
+    ] = None,
+    overrides: Overrides = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of all fields instead.")
+    ] = False,
+) -> None:
+    """Print the whole configuration as a run would see it."""
+    if schema:
+        typer.echo(json.dumps(RunConfig.model_json_schema(), indent=2))
+        return
+    path = None if config is None else find_config(config)
+    typer.echo(dump_config(load_config(path, overrides or [])), nl=False)
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine: versions, compiler, GPUs, memory, disk, ports."""
+    from services.doctor import examine, show
+
+    checks = examine()
+    show(checks, Console())
+    if any(check.verdict == "fail" for check in checks):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def report(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or a name in runs/.")],
+) -> None:
+    """Write the report of a run, also of one that was interrupted."""
+    folder = find_run(run)
+    from services.report import write_report
+
+    typer.echo(write_report(folder))
+
+
+def run(config: RunConfig, *, overwrite: bool) -> None:
+    """Train, and say where the result is.
+
+    Raises:
+        CoevolveError: with a note on where the logs are, where there are any.
+    """
+    with stop_on_signals(), logs_noted(config.folder):
+        from services.training import train as train_run
+
+        folder = train_run(config, overwrite=overwrite)
+    typer.echo(f"Run folder: {folder}\nReport: {folder / 'report.html'}")
+
+
+def find_run(run: str) -> Path:
+    """The run folder meant by ``run``: a folder, or a name in ``runs/``.
+
+    Raises:
+        UserError: there is none.
+    """
+    for path in (Path(run), RunConfig().runs_dir / run):
+        if path.is_dir():
+            return path
+    runs = RunConfig().runs_dir
+    names = sorted(path.name for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
+    remedy = f"Runs here: {', '.join(names)}." if names else "Give the path of a run folder."
+    raise UserError("no such run folder", where=run, remedy=remedy)
+
+
+@contextmanager
+def logs_noted(folder: Path) -> Iterator[None]:
+    """Note on an error of the block where the logs of the run are."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, Stopped) as error:
+        if (folder / "logs").is_dir():
+            error.add_note(f"Run folder: {folder}, logs: {folder / 'logs'}")
+        raise
+
+
+@contextmanager
+def errors_as_messages() -> Iterator[None]:
+    """End the command with a message on stderr and an exit code, for errors made for people.
+
+    Anything else is a fault of the program and keeps its traceback.
+    """
+    try:
+        yield
+    except CoevolveError as error:
+        say("error", error, "bold red")
+        raise typer.Exit(error.exit_code if isinstance(error, UserError) else FAILED) from error
+    except Stopped as error:
+        say("stopped", error, "bold yellow")
+        raise typer.Exit(error.exit_code) from error
+
+
+def say(word: str, error: BaseException, style: str) -> None:
+    """Print ``error`` and its notes on stderr."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(f"{word}:", style=style, end=" ")
+    notes = getattr(error, "__notes__", [])
+    console.print("\n".join([str(error), *notes]), markup=False)
+
+
+def main() -> None:
+    """Entry point of the ``coevolve`` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
