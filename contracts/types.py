@@ -164,6 +164,38 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A graded answer that a judge or reflection prompt may show.
+
+    ``answer`` is the string that was graded, ``reasoning`` the whole completion around it,
+    ``correct`` the verifier's verdict.
+    """
+
+    task: Task
+    completion_id: str
+    answer: str
+    reasoning: str
+    correct: bool
+
+    @classmethod
+    def of(cls, rollout: Rollout) -> Candidate:
+        """The answer that a rollout gave.
+
+        Raises:
+            ValueError: it gave none.
+        """
+        if not rollout.grade.extracted:
+            raise ValueError(f"completion {rollout.completion.id} has no answer to show")
+        return cls(
+            task=rollout.prompt.task,
+            completion_id=rollout.completion.id,
+            answer=rollout.grade.extracted,
+            reasoning=rollout.completion.text,
+            correct=rollout.grade.correct,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """The n rollouts of one prompt: the unit of advantage. ``grades[i]`` is of completion i."""
 
@@ -281,3 +313,14 @@ class UpdateReport:
     tokens: int
     seconds: float
     objectives: dict[Objective, ObjectiveReport] = field(default_factory=dict)
+
+    def followed_by(self, later: UpdateReport) -> UpdateReport:
+        """This report and a later one of the same step as one; objectives do not overlap."""
+        return UpdateReport(
+            updates=self.updates + later.updates,
+            learning_rate=later.learning_rate if later.updates else self.learning_rate,
+            gradient_norm=max(self.gradient_norm, later.gradient_norm),
+            tokens=self.tokens + later.tokens,
+            seconds=self.seconds + later.seconds,
+            objectives={**self.objectives, **later.objectives},
+        )

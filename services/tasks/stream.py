@@ -1,0 +1,88 @@
+"""The order in which tasks are trained: seeded, every task once per epoch, resumable."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from contracts.errors import UserError
+from contracts.types import Task
+from services.seeds import derive_seed
+
+
+class TaskStream:
+    """Endless batches of tasks: each epoch is a new permutation, every task in it once.
+
+    Args:
+        tasks: the tasks to train on, at least one.
+        seed: of the permutations. Epoch e's depends on the seed and e alone.
+    """
+
+    def __init__(self, tasks: Sequence[Task], seed: int) -> None:
+        if not tasks:
+            raise UserError("there is no task to train on", remedy="lower tasks.held_out")
+        self._tasks = tasks
+        self._seed = seed
+        self._epoch = 0
+        self._position = 0
+        self._order = self._permutation(0)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed."""
+        return self._epoch
+
+    @property
+    def position(self) -> int:
+        """Tasks taken in the epoch under way, below the number of tasks."""
+        return self._position
+
+    def take(self, n: int) -> list[Task]:
+        """The next ``n`` tasks, going on into the next epoch where this one ends."""
+        taken: list[Task] = []
+        while len(taken) < n:
+            stop = min(self._position + n - len(taken), len(self._tasks))
+            taken += [self._tasks[i] for i in self._order[self._position : stop]]
+            self._position = stop
+            if stop == len(self._tasks):
+                self._start_epoch(self._epoch + 1, 0)
+        return taken
+
+    def state(self) -> dict[str, int | str]:
+        """Where the stream is, as plain values. Belongs into a checkpoint."""
+        return {
+            "epoch": self._epoch,
+            "position": self._position,
+            "seed": self._seed,
+            "tasks": self._fingerprint(),
+        }
+
+    def restore(self, state: Mapping[str, int | str]) -> None:
+        """Go on where ``state`` was taken.
+
+        Raises:
+            UserError: the state is of other tasks or of another seed; going on would train
+                some tasks twice and others never.
+        """
+        if state["seed"] != self._seed or state["tasks"] != self._fingerprint():
+            raise UserError(
+                "the checkpoint was made with other tasks or another tasks.seed",
+                remedy="resume with the configuration and data of the run, or start a new run",
+            )
+        self._start_epoch(int(state["epoch"]), int(state["position"]))
+
+    def _start_epoch(self, epoch: int, position: int) -> None:
+        self._epoch, self._position = epoch, position
+        self._order = self._permutation(epoch)
+
+    def _permutation(self, epoch: int) -> list[int]:
+        generator = np.random.default_rng(derive_seed(self._seed, "task order", epoch))
+        return [int(i) for i in generator.permutation(len(self._tasks))]
+
+    def _fingerprint(self) -> str:
+        digest = hashlib.blake2b(digest_size=8)
+        for task in self._tasks:
+            digest.update(f"{task.id}\0{task.question}\0{task.gold}\0".encode())
+        return digest.hexdigest()
