@@ -1,0 +1,237 @@
+"""A run folder that looks like a real one, drawn from a seed: for tests of what people look at."""
+
+from pathlib import Path
+
+import numpy as np
+
+from contracts.types import Objective, Reason
+from services.records import ObjectiveUpdate, Staleness, Update
+from services.run_folder import (
+    Evaluation,
+    Example,
+    ModelSummary,
+    RolloutRecord,
+    RunFolder,
+    StepMetrics,
+    StepTiming,
+    Summary,
+)
+from services.statistics import Score, balanced_accuracy, proportion
+
+START = {"solve": 0.36, "pointwise": 0.55, "pairwise": 0.53, "fix": 0.31, "keep": 0.42}
+END = {"solve": 0.84, "pointwise": 0.80, "pairwise": 0.78, "fix": 0.66, "keep": 0.81}
+OBJECTIVES = dict(zip(Objective, ("solve", "pointwise", "pairwise", "fix"), strict=True))
+
+CONFIG_TEXT = """\
+name: demo
+seed: 0
+steps: 100
+tasks_per_step: 32
+schedule: merged
+model:
+  name: tiny
+  dtype: float32
+learner:
+  learning_rate: 0.0003
+  weights: {solve: 1.0, pointwise: 1.0, pairwise: 0.5, reflect: 0.25}
+"""
+
+
+def level(name: str, share: float) -> float:
+    """The true skill ``share`` of the way through training."""
+    return START[name] + (END[name] - START[name]) * (1 - (1 - share) ** 2)
+
+
+def draw_outcomes(draw: np.random.Generator, rate: float, n: int) -> list[bool]:
+    return [bool(x) for x in draw.random(n) < rate]
+
+
+def evaluation(draw, step: int, share: float, mode: str, tasks: int) -> Evaluation:
+    lift = 0.12 if mode == "greedy" else 0.0
+    rate = {name: min(0.97, level(name, share) + lift * (1 - share)) for name in START}
+    on_yes = draw_outcomes(draw, rate["pointwise"] + 0.05, tasks)
+    on_no = draw_outcomes(draw, rate["pointwise"] - 0.05, tasks)
+    said_yes = [*on_yes, *(not right for right in on_no)]
+    scores: dict[str, Score] = {
+        "policy_accuracy": proportion(draw_outcomes(draw, rate["solve"], tasks)),
+        "judge_accuracy": balanced_accuracy(on_yes, on_no),
+        "judge_true_positive_rate": proportion(on_yes),
+        "judge_true_negative_rate": proportion(on_no),
+        "judge_yes_rate": proportion(said_yes),
+        "pairwise_accuracy": proportion(draw_outcomes(draw, rate["pairwise"], tasks)),
+        "reflection_fix_rate": proportion(draw_outcomes(draw, rate["fix"], tasks)),
+        "reflection_keep_rate": proportion(draw_outcomes(draw, rate["keep"], tasks)),
+    }
+    return Evaluation(step=step, mode=mode, tasks=tasks, scores=scores)
+
+
+def objective_update(draw, share: float) -> ObjectiveUpdate:
+    return ObjectiveUpdate(
+        loss=float(draw.normal(0, 0.02)),
+        ratio=1.0,
+        clip_fraction=0.0,
+        kl_sampler=float(abs(draw.normal(0, 1e-7))),
+        gap=float(abs(draw.normal(2e-5, 5e-6))),
+        kl_reference=0.0,
+        entropy=float(0.35 - 0.25 * share + draw.normal(0, 0.01)),
+        tokens=4000,
+        samples=256,
+    )
+
+
+def metrics(draw, step: int, steps: int) -> StepMetrics:
+    share = step / steps
+    reward = {
+        objective: float(np.clip(level(name, share) + draw.normal(0, 0.04), 0, 1))
+        for objective, name in OBJECTIVES.items()
+        if step > 1 or objective is Objective.SOLVE
+    }
+    wrong = int(max(1, 14 * (1 - share) + draw.integers(0, 3)))
+    return StepMetrics(
+        step=step,
+        version=step,
+        epoch=0,
+        groups={objective: 32 for objective in reward},
+        dropped={objective: int(draw.integers(0, 6)) for objective in reward},
+        reward=reward,
+        accuracy=reward,
+        yes_rate=float(np.clip(0.52 + draw.normal(0, 0.07), 0, 1)) if step > 1 else None,
+        reasons={Reason.OK: 500, Reason.NO_ANSWER: 8, Reason.TRUNCATED: 4},
+        recycled={
+            Objective.POINTWISE: {"yes": wrong, "no": wrong},
+            Objective.PAIRWISE: {"A": 8, "B": 8},
+            Objective.REFLECT: {"wrong": 4, "right": 4},
+        },
+        completion_tokens=11_000 + int(draw.integers(0, 500)),
+        staleness=Staleness(mean=0.0, max=0),
+        update=Update(
+            updates=1,
+            learning_rate=3e-4 * min(1.0, step / 5) * (1 - 0.7 * share),
+            gradient_norm=float(0.9 - 0.4 * share + abs(draw.normal(0, 0.1))),
+            tokens=16_000,
+            objectives={objective: objective_update(draw, share) for objective in reward},
+        ),
+    )
+
+
+def timing(draw, step: int) -> StepTiming:
+    phases = {"generate": 1.3, "grade": 0.2, "recycle": 0.05, "update": 1.4, "broadcast": 0.15}
+    phases = {name: float(t * draw.uniform(0.9, 1.2)) for name, t in phases.items()}
+    seconds = sum(phases.values()) + 0.02
+    return StepTiming(step=step, seconds=seconds, phases=phases, tokens_per_second=11_000 / seconds)
+
+
+def rollouts(step: int) -> list[RolloutRecord]:
+    return [
+        RolloutRecord(
+            step=step,
+            objective=Objective.SOLVE,
+            prompt="Solve 47+38",
+            completion="7+8=15 4+3+1=8 \\boxed{85}",
+            label="85",
+            extracted="85",
+            reward=1.0,
+            reason=Reason.OK,
+            version=step - 1,
+        ),
+        RolloutRecord(
+            step=step,
+            objective=Objective.REFLECT,
+            prompt="Solve 91-17 Proposed 84 Check and answer",
+            completion="1-7=-6 " * 20,
+            label="74",
+            extracted=None,
+            reward=0.0,
+            reason=Reason.TRUNCATED,
+            version=step - 1,
+            parents=("91-17/3",),
+        ),
+    ]
+
+
+PROMPTS = {
+    Objective.SOLVE: ("Solve 47+38", "85", "75"),
+    Objective.POINTWISE: ("Solve 63-28 Proposed 45 Correct?", "no", "yes"),
+    Objective.PAIRWISE: ("Solve 15+69 A: 74 B: 84 Which is correct?", "B", "A"),
+    Objective.REFLECT: ("Solve 91-17 Proposed 84 Check and answer", "74", "84"),
+}
+
+
+def examples(when: str, each: int = 6) -> list[Example]:
+    made = []
+    for objective, (prompt, label, other) in PROMPTS.items():
+        for index in range(each):
+            right = (index % 3 != 0) if when == "after" else (index % 3 == 1)
+            answer = label if right else other
+            made.append(
+                Example(
+                    when=when,
+                    objective=objective,
+                    prompt_id=f"{objective}-{index}",
+                    prompt=prompt,
+                    completion=f"7+8=15 4+3{'+1' if right else ''} ok01no11 \\boxed{{{answer}}}",
+                    label=label,
+                    extracted=answer,
+                    correct=right,
+                )
+            )
+    return made
+
+
+def make_run(path: Path, *, steps: int = 100, seed: int = 0, status: str = "finished") -> Path:
+    """Write a run folder of ``steps`` steps; one that did not finish has no end scores."""
+    draw = np.random.default_rng(seed)
+    folder = RunFolder.create(path, CONFIG_TEXT)
+    modes = ("sampled", "greedy")
+    before = {mode: evaluation(draw, 0, 0.0, mode, 512) for mode in modes}
+    for scores in before.values():
+        folder.append_evaluation(scores)
+    folder.append_examples(examples("before"))
+    for step in range(1, steps + 1):
+        folder.append_metrics(metrics(draw, step, steps))
+        folder.append_timing(timing(draw, step))
+        folder.append_rollouts(rollouts(step))
+        if step % 25 == 0 and step < steps:
+            folder.append_evaluation(evaluation(draw, step, step / steps, "sampled", 128))
+    after = {mode: evaluation(draw, steps, 1.0, mode, 512) for mode in modes}
+    done = status == "finished"
+    if done:
+        for scores in after.values():
+            folder.append_evaluation(scores)
+        folder.append_examples(examples("after"))
+    folder.write_summary(summary(before, after if done else {}, steps, seed, status))
+    return path
+
+
+def summary(before, after, steps: int, seed: int, status: str) -> Summary:
+    def five(evaluations: dict[str, Evaluation], mode: str) -> dict[str, Score] | None:
+        if mode not in evaluations:
+            return None
+        scores = evaluations[mode].scores
+        return {name: score for name, score in scores.items() if not name.startswith("judge_")} | {
+            "judge_accuracy": scores["judge_accuracy"]
+        }
+
+    return Summary(
+        status=status,
+        steps=steps,
+        seconds=372.4,
+        seed=seed,
+        model=ModelSummary(
+            name="tiny",
+            parameters=300_160,
+            warm_start={
+                "clean_steps": 850,
+                "sloppy_steps": 120,
+                "batch": 64,
+                "learning_rate": 2e-3,
+                "verdict_weight": 4.0,
+                "seed": 0,
+            },
+        ),
+        before=five(before, "sampled"),
+        after=five(after, "sampled"),
+        before_greedy=five(before, "greedy"),
+        after_greedy=five(after, "greedy"),
+        versions={"torch": "2.13.0", "ray": "2.60.0", "deepspeed": "0.19.8", "vllm": "0.32.0"},
+    )
