@@ -16,6 +16,9 @@ ASK_A_B = r"End with \boxed{A} or \boxed{B}, whichever answer is correct."
 
 YES, NO, FIRST, SECOND = "yes", "no", "A", "B"
 
+LONGEST_VERDICT = 40
+"""A box with more characters than this is no verdict."""
+
 VERDICT_WORDS: dict[str, tuple[str, ...]] = {
     YES: ("yes", "correct", "right", "true"),
     NO: ("no", "incorrect", "wrong", "false", "not correct"),
@@ -73,9 +76,14 @@ def normalise_verdict(word: str) -> str:
     return " ".join(word.lower().split())
 
 
+def verdict_of(answer: str) -> str | None:
+    """The verdict that the contents of a box stand for: ``yes``, ``no``, ``A``, ``B`` or None."""
+    if len(answer) > LONGEST_VERDICT:
+        return None
+    return _WORD_TO_VERDICT.get(normalise_verdict(answer))
+
+
 def read_verdict(text: str) -> str | None:
     r"""The verdict in the last box of ``text``: ``yes``, ``no``, ``A``, ``B`` or None."""
     inside = last_boxed(text)
-    if inside is None or len(inside) > 40:
-        return None
-    return _WORD_TO_VERDICT.get(normalise_verdict(inside))
+    return None if inside is None else verdict_of(inside)

@@ -1,0 +1,166 @@
+"""Held-out evaluation: does the model solve, judge and reflect better than before?
+
+Judging and reflecting are measured on a fixed bank of candidate answers, sampled once from
+the initial model, so that a better judge is told from an easier question set.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from actors.refs import GroupRef
+from actors.waiting import wait_for
+from contracts.config import RunConfig
+from contracts.grammar import NO, YES, verdict_of
+from contracts.types import Candidate, Group, GroupSummary, Objective, Prompt, Task
+from recycler.recycle import pairwise_prompt, pointwise_prompt, reflect_prompt, solve_prompt
+from services.rollouts import Rollouts
+from services.records import EvaluationRecord, ExampleRecord
+from services.seeds import derive_seed
+from services.statistics import Score, balanced_accuracy, proportion
+
+
+@dataclass(frozen=True)
+class BankEntry:
+    """A held-out task with a right and a wrong answer of the initial model, where it gave one."""
+
+    task: Task
+    right: Candidate | None
+    wrong: Candidate | None
+
+
+class Evaluator:
+    """Measures a model on held-out tasks, through the generators and verifiers of the run."""
+
+    def __init__(self, rollouts: Rollouts, held_out: Sequence[Task], config: RunConfig) -> None:
+        self._rollouts = rollouts
+        self._tasks = tuple(held_out[: config.evaluation.tasks])
+        self._config = config
+        self._bank: tuple[BankEntry, ...] = ()
+
+    def prepare(self) -> None:
+        """Sample the bank of candidates from the initial model. Once, before the first step."""
+        prompts = [solve_prompt(task, self._config.recycle.style) for task in self._tasks]
+        groups = self._rollouts.sample(
+            prompts,
+            completions=self._config.evaluation.candidates,
+            temperature=self._config.sampling.temperature,
+            seed=derive_seed(self._config.seed, "bank"),
+        )
+        seed = derive_seed(self._config.seed, "bank", "choice")
+        self._bank = tuple(bank_entry(group, seed) for group in self._fetch(groups))
+
+    def evaluate(self, step: int, *, tasks: int, greedy: bool) -> EvaluationRecord:
+        """Scores on the first ``tasks`` held-out tasks, with 95 % intervals.
+
+        Sampled at the run's temperature, or greedily.
+        """
+        summaries = [ref.summary for ref in self._sample(self._prompts(tasks), step, greedy)]
+        return EvaluationRecord(
+            step=step,
+            mode="greedy" if greedy else "sampled",
+            tasks=min(tasks, len(self._tasks)),
+            scores=scores_of(summaries),
+        )
+
+    def examples(
+        self, when: Literal["before", "after"], step: int, each: int = 6
+    ) -> list[ExampleRecord]:
+        """Completions of the first prompts of each objective, to be read in the report."""
+        prompts: list[Prompt] = []
+        for objective in Objective:
+            ours = [p for p in self._prompts(len(self._tasks)) if p.objective is objective]
+            prompts += ours[:: max(1, len(ours) // each)][:each]
+        groups = self._fetch(self._sample(prompts, step, greedy=False))
+        return [ExampleRecord.of(when, group.rollouts[0]) for group in groups]
+
+    def _sample(self, prompts: Sequence[Prompt], step: int, greedy: bool) -> list[GroupRef]:
+        return self._rollouts.sample(
+            prompts,
+            completions=1,
+            temperature=0.0 if greedy else self._config.sampling.temperature,
+            seed=derive_seed(self._config.seed, "evaluate", step),
+        )
+
+    def _prompts(self, tasks: int) -> list[Prompt]:
+        style = self._config.recycle.style
+        entries = self._bank[:tasks]
+        solve = [solve_prompt(entry.task, style) for entry in entries]
+        judge = judge_prompts(entries, style, derive_seed(self._config.seed, "judge"))
+        return solve + judge
+
+    def _fetch(self, groups: Sequence[GroupRef]) -> list[Group]:
+        refs = [group.ref for group in groups]
+        return list(wait_for(refs, seconds=self._config.deadlines.grade, what="graded groups"))
+
+
+def bank_entry(group: Group, seed: int) -> BankEntry:
+    """Choose one right and one wrong answer of a group, at random but the same for a seed."""
+    draw = random.Random(f"{seed}/{group.prompt.task.id}")
+    candidates = [Candidate.of(rollout) for rollout in group.rollouts if rollout.grade.extracted]
+    right = [candidate for candidate in candidates if candidate.correct]
+    wrong = [candidate for candidate in candidates if not candidate.correct]
+    return BankEntry(
+        task=group.prompt.task,
+        right=draw.choice(right) if right else None,
+        wrong=draw.choice(wrong) if wrong else None,
+    )
+
+
+def judge_prompts(entries: Sequence[BankEntry], style: str, seed: int) -> list[Prompt]:
+    """Pointwise prompts in balance, pairwise prompts with positions balanced, reflections."""
+    right = [entry.right for entry in entries if entry.right]
+    wrong = [entry.wrong for entry in entries if entry.wrong]
+    both = [(e.right, e.wrong) for e in entries if e.right and e.wrong]
+    pairs = min(len(right), len(wrong))
+    prompts = [pointwise_prompt(candidate, style, seed) for candidate in right[:pairs]]
+    prompts += [pointwise_prompt(candidate, style, seed) for candidate in wrong[:pairs]]
+    prompts += [
+        pairwise_prompt(good, bad, style, seed, right_first=index % 2 == 0)
+        for index, (good, bad) in enumerate(both)
+    ]
+    prompts += [reflect_prompt(candidate, style, seed) for candidate in (*wrong, *right)]
+    return prompts
+
+
+def scores_of(summaries: Sequence[GroupSummary]) -> dict[str, Score]:
+    """Every score of an evaluation from groups of one completion each."""
+
+    def correct(objective: Objective, shown: tuple[bool, ...] | None = None) -> list[bool]:
+        return [
+            summary.correct[0]
+            for summary in summaries
+            if summary.objective is objective and shown in (None, summary.shown_correct)
+        ]
+
+    def share(hits: Sequence[bool]) -> Score:
+        return proportion(sum(hits), len(hits))
+
+    on_right = correct(Objective.POINTWISE, (True,))
+    on_wrong = correct(Objective.POINTWISE, (False,))
+    return {
+        "policy_accuracy": share(correct(Objective.SOLVE)),
+        "judge_accuracy": balanced_accuracy(
+            sum(on_right), len(on_right), sum(on_wrong), len(on_wrong)
+        ),
+        "judge_true_positive_rate": share(on_right),
+        "judge_true_negative_rate": share(on_wrong),
+        "judge_yes_rate": share(verdicts(summaries)),
+        "pairwise_accuracy": share(correct(Objective.PAIRWISE)),
+        "reflection_fix_rate": share(correct(Objective.REFLECT, (False,))),
+        "reflection_keep_rate": share(correct(Objective.REFLECT, (True,))),
+    }
+
+
+def verdicts(summaries: Sequence[GroupSummary]) -> list[bool]:
+    """For each pointwise completion with a verdict: whether it said yes."""
+    return [
+        read == YES
+        for summary in summaries
+        if summary.objective is Objective.POINTWISE
+        for answer in summary.extracted
+        if answer is not None and (read := verdict_of(answer)) in (YES, NO)
+    ]

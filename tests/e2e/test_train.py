@@ -1,0 +1,186 @@
+"""The whole loop on real parts: real vLLM, real ZeRO-3, real Ray, the tiny model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from contracts.config import RunConfig
+from services.run_folder import read_run
+from services.training import train
+
+pytestmark = pytest.mark.e2e
+
+STEPS = 3
+DEADLINE = 300.0
+
+
+def config(folder: Path, name: str, **changes: object) -> RunConfig:
+    """A run of a few steps on a tiny model that was warm-started only a little."""
+    base = {
+        "name": name,
+        "runs_dir": str(folder),
+        "steps": STEPS,
+        "tasks_per_step": 8,
+        "model": {"warm_start": {"clean_steps": 250, "sloppy_steps": 30}},
+        "sampling": {"completions": 4},
+        "recycle": {"pointwise": 6, "pairwise": 4, "reflect": 4},
+        "learner": {"warmup_updates": 1},
+        "generators": {"kv_cache_gib": 0.25},
+        "tasks": {"held_out": 64},
+        "evaluation": {"tasks": 24, "tasks_between": 8, "candidates": 4, "every": 2},
+        "transfer": {"checksum_every": 1},
+    }
+    return RunConfig.model_validate({**base, **changes})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def first(folder: Path) -> Path:
+    return train(config(folder, "first"))
+
+
+def test_a_run_leaves_everything_it_promises(first: Path) -> None:
+    run = read_run(first)
+    assert run.notes == ()
+    assert [m.step for m in run.metrics] == [1, 2, 3]
+    assert [m.version for m in run.metrics] == [1, 2, 3]
+    assert run.summary is not None
+    assert run.summary.status == "finished"
+    assert run.summary.before is not None
+    assert run.summary.after is not None
+    assert {e.when for e in run.examples} == {"before", "after"}
+    assert [(e.step, e.mode) for e in run.evaluations] == [
+        (0, "sampled"),
+        (0, "greedy"),
+        (2, "sampled"),
+        (3, "sampled"),
+        (3, "greedy"),
+    ]
+    assert (first / "report.html").stat().st_size > 10_000
+    assert (first / "model" / "config.json").is_file()
+
+
+def test_recycled_prompts_are_answered_in_the_step_after(first: Path) -> None:
+    metrics = read_run(first).metrics
+    assert set(metrics[0].groups) == {"solve"}
+    for before, after in zip(metrics, metrics[1:], strict=False):
+        made = {kind: sum(labels.values()) for kind, labels in before.recycled}
+        assert sum(made.values()) > 0
+        for kind, count in made.items():
+            assert after.groups.get(kind, 0) == count
+
+
+def test_the_policy_ratio_is_one_at_the_first_update_of_a_step(first: Path) -> None:
+    """Truth 10: on-policy, in float32, sampler and learner agree."""
+    for metrics in read_run(first).metrics:
+        assert metrics.update is not None
+        for report in metrics.update.objectives.values():
+            assert report.ratio == pytest.approx(1.0, abs=1e-4)
+            assert abs(report.kl_sampler) < 1e-6
+            assert report.gap < 1e-4
+            assert report.clip_fraction == 0.0
+
+
+def test_the_learning_rate_of_every_step_is_the_schedule_s(first: Path) -> None:
+    """Truth 11: one warm-up update, then linear down to final_ratio at the last update."""
+    peak, final, updates = 3e-4, 0.3, STEPS
+    for metrics in read_run(first).metrics:
+        assert metrics.update is not None
+        done = (metrics.step - 1) / (updates - 1)
+        expected = peak * (1 - (1 - final) * done)
+        assert metrics.update.learning_rate == pytest.approx(expected, rel=1e-9)
+
+
+def test_same_seed_and_configuration_give_the_same_metrics_line_for_line(
+    folder: Path, first: Path
+) -> None:
+    """Truth 8."""
+    second = train(config(folder, "second"))
+    for name in ("metrics.jsonl", "evaluations.jsonl", "rollouts.jsonl", "examples.jsonl"):
+        assert (second / name).read_text() == (first / name).read_text(), name
+    other = train(config(folder, "other-seed", seed=1, steps=1, evaluation={"tasks": 8}))
+    line = (first / "metrics.jsonl").read_text().splitlines()[0]
+    assert (other / "metrics.jsonl").read_text().splitlines()[0] != line
+
+
+def test_two_generators_and_two_ranks_agree_at_every_version(folder: Path) -> None:
+    """Truth 6: the controller compares checksums of both engines at every version."""
+    run = read_run(
+        train(
+            config(
+                folder,
+                "two-by-two",
+                generators={"count": 2, "kv_cache_gib": 0.25},
+                learner={"ranks": 2, "threads": 1, "warmup_updates": 1},
+            )
+        )
+    )
+    assert run.summary is not None
+    assert run.summary.status == "finished"
+    assert [m.version for m in run.metrics] == [1, 2, 3]
+
+
+def test_the_paper_s_order_makes_two_versions_a_step(folder: Path) -> None:
+    run = read_run(train(config(folder, "sequential", schedule="sequential", steps=2)))
+    assert [m.version for m in run.metrics] == [2, 4]
+    assert all(len(m.groups) > 1 for m in run.metrics)
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_and_leaves_no_process(
+    folder: Path, tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
+    name = f"stopped-by-{sent.name.lower()}"
+    path = tmp_path / "run.yaml"
+    path.write_text(config(folder, name, steps=1000).model_dump_json())
+    marked = {**os.environ, "COEVOLVE_TEST_MARK": name}
+    command = [sys.executable, "-m", "services.cli", "train", str(path)]
+    process = subprocess.Popen(
+        command, env=marked, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    wait_for_lines(folder / name / "metrics.jsonl", 2, process)
+    process.send_signal(sent)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == code, output
+    run = read_run(folder / name)
+    assert run.summary is not None
+    assert run.summary.status == "interrupted"
+    assert run.summary.steps == len(run.metrics) >= 2
+    assert left_behind(name) == []
+
+
+def wait_for_lines(path: Path, lines: int, process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end:
+        if path.is_file() and len(path.read_text().splitlines()) >= lines:
+            return
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.2)
+    process.kill()
+    raise AssertionError(f"no {lines} steps within {DEADLINE} s")
+
+
+def left_behind(mark: str) -> list[str]:
+    """Processes that inherited the mark of the run, a moment after it ended."""
+    time.sleep(1)
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("COEVOLVE_TEST_MARK") == mark:
+                found.append(json.dumps([process.pid, process.name(), process.cmdline()]))
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
