@@ -30,7 +30,7 @@ from rich.text import Text
 
 from contracts.config import RunConfig
 from contracts.types import Objective
-from services.records import SCORES, Evaluation, StepMetrics, StepTiming
+from services.records import SCORES, EvaluationRecord, StepMetrics, StepTiming
 from services.statistics import Score
 
 SMOOTHING = 0.9
@@ -77,8 +77,8 @@ class Seen:
     phase_start: float = 0.0
     metrics: StepMetrics | None = None
     timing: StepTiming | None = None
-    first: dict[str, Evaluation] = field(default_factory=dict)
-    last: dict[str, Evaluation] = field(default_factory=dict)
+    first: dict[str, EvaluationRecord] = field(default_factory=dict)
+    last: dict[str, EvaluationRecord] = field(default_factory=dict)
     reward: dict[Objective, Smoothed] = field(default_factory=dict)
     accuracy: dict[Objective, Smoothed] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -90,7 +90,7 @@ class Seen:
             for objective, value in values.items():
                 smoothed.setdefault(objective, Smoothed()).add(value)
 
-    def evaluation(self, evaluation: Evaluation) -> None:
+    def evaluation(self, evaluation: EvaluationRecord) -> None:
         """Take in an evaluation."""
         self.first.setdefault(evaluation.mode, evaluation)
         self.last[evaluation.mode] = evaluation
@@ -156,7 +156,7 @@ class LiveView:
         self._progress.update(self._bar, completed=metrics.step)
         self._say(step_line(metrics, timing, self._steps))
 
-    def evaluation(self, evaluation: Evaluation) -> None:
+    def evaluation(self, evaluation: EvaluationRecord) -> None:
         """Held-out scores are there."""
         with self._lock:
             self._seen.evaluation(evaluation)
@@ -198,6 +198,7 @@ class LiveView:
 
 def step_line(metrics: StepMetrics, timing: StepTiming, steps: int) -> str:
     """A step on one line, for logs."""
+    update = metrics.update
     rewards = " ".join(f"{name} {value:.2f}" for name, value in _ordered(metrics.reward))
     parts = [
         f"step {metrics.step}/{steps}",
@@ -206,13 +207,13 @@ def step_line(metrics: StepMetrics, timing: StepTiming, steps: int) -> str:
         f"dropped {sum(metrics.dropped.values())}/{sum(metrics.groups.values())}",
         f"{timing.tokens_per_second:,.0f} tokens/s",
         f"{timing.seconds:.1f} s",
-        f"gradient {metrics.update.gradient_norm:.3g}",
+        f"gradient {update.gradient_norm:.3g}" if update else "nothing trained",
         f"weights v{metrics.version}",
     ]
     return " | ".join(parts)
 
 
-def evaluation_line(evaluation: Evaluation) -> str:
+def evaluation_line(evaluation: EvaluationRecord) -> str:
     """An evaluation on one line, for logs."""
     scores = ", ".join(
         f"{HEADS[name]} {score_text(evaluation.scores[name])}"
@@ -263,13 +264,14 @@ def _objectives(seen: Seen) -> Table:
 def _figures(metrics: StepMetrics, timing: StepTiming) -> Table:
     """The figures of a step that belong to no objective, in two rows of names and values."""
     table = Table(box=None, expand=True, padding=(0, 1, 0, 0), show_header=False, pad_edge=False)
+    update = metrics.update
     figures = [
         ("yes-rate", _share(metrics.yes_rate)),
         ("step", f"{timing.seconds:.1f} s"),
         ("speed", f"{timing.tokens_per_second:,.0f} tok/s"),
         ("weights", f"v{metrics.version}"),
-        ("gradient", f"{metrics.update.gradient_norm:.3g}"),
-        ("rate", f"{metrics.update.learning_rate:.1e}"),
+        ("gradient", f"{update.gradient_norm:.3g}" if update else NONE),
+        ("rate", f"{update.learning_rate:.1e}" if update else NONE),
     ]
     for row in (figures[:3], figures[3:]):
         table.add_row(*(Text.assemble((f"{name} ", "dim"), value) for name, value in row))

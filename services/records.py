@@ -11,7 +11,7 @@ import math
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
 from contracts.types import Message, Objective, Reason, Rollout, UpdateReport
 from services.statistics import Score
@@ -74,10 +74,7 @@ class ObjectiveUpdate(Record):
 
 
 class Update(Record):
-    """``contracts.types.UpdateReport`` as it is written down, without its clock.
-
-    ``updates`` is 0 if no group of the step had signal, so that nothing was trained.
-    """
+    """``contracts.types.UpdateReport`` as it is written down, without its clock."""
 
     updates: int
     learning_rate: Measured
@@ -91,6 +88,14 @@ class Update(Record):
         fields = asdict(report)
         del fields["seconds"]
         return cls.model_validate(fields)
+
+
+class Recycled(Record):
+    """Recycled prompts of a step by label; of reflections by the candidate shown."""
+
+    pointwise: dict[Literal["yes", "no"], int] = {}
+    pairwise: dict[Literal["A", "B"], int] = {}
+    reflect: dict[Literal["wrong", "right"], int] = {}
 
 
 class StepMetrics(Record):
@@ -111,12 +116,11 @@ class StepMetrics(Record):
     yes_rate: float | None = None
     """Share of yes among the pointwise verdicts; None if there were none."""
     reasons: dict[Reason, int] = {}
-    recycled: dict[Objective, dict[str, int]] = {}
-    """Recycled prompts by label: ``yes``/``no``, ``A``/``B``; reflection by the candidate shown,
-    ``wrong``/``right``."""
+    recycled: Recycled
     completion_tokens: int
     staleness: Staleness
-    update: Update
+    update: Update | None
+    """None if no group had signal, so that nothing was trained."""
 
 
 class StepTiming(Record):
@@ -129,7 +133,7 @@ class StepTiming(Record):
     """Completion tokens of the step over the seconds of the whole step."""
 
 
-class Evaluation(Record):
+class EvaluationRecord(Record):
     """A line of ``evaluations.jsonl``: held-out scores after ``step`` steps."""
 
     step: int
@@ -155,7 +159,7 @@ class RolloutRecord(Record):
     parents: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, rollout: Rollout, step: int) -> Self:
+    def of(cls, step: int, rollout: Rollout) -> Self:
         """Write down a rollout of ``step``."""
         return cls(
             step=step,
@@ -172,10 +176,9 @@ class RolloutRecord(Record):
 
 
 When = Literal["before", "after"]
-WHEN: TypeAdapter[When] = TypeAdapter(When)
 
 
-class Example(Record):
+class ExampleRecord(Record):
     """A line of ``examples.jsonl``: one held-out prompt, answered before or after training."""
 
     when: When
@@ -188,10 +191,10 @@ class Example(Record):
     correct: bool
 
     @classmethod
-    def of(cls, rollout: Rollout, when: str) -> Self:
-        """Write down an example. ``when``: ``before`` or ``after`` training."""
+    def of(cls, when: When, rollout: Rollout) -> Self:
+        """Write down an example."""
         return cls(
-            when=WHEN.validate_python(when),
+            when=when,
             objective=rollout.prompt.objective,
             prompt_id=rollout.prompt.id,
             prompt=transcript(rollout.prompt.messages),

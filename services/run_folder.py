@@ -6,9 +6,9 @@
       config.yaml         the resolved configuration
       metrics.jsonl       StepMetrics, one line per step, free of the clock
       timing.jsonl        StepTiming, one line per step
-      evaluations.jsonl   Evaluation
+      evaluations.jsonl   EvaluationRecord
       rollouts.jsonl      RolloutRecord
-      examples.jsonl      Example
+      examples.jsonl      ExampleRecord
       summary.json        Summary, once the run has ended in any way
       report.html, logs/
 
@@ -29,8 +29,8 @@ from pydantic import ValidationError
 
 from contracts.errors import UserError
 from services.records import (
-    Evaluation,
-    Example,
+    EvaluationRecord,
+    ExampleRecord,
     ModelSummary,
     Record,
     RolloutRecord,
@@ -40,8 +40,8 @@ from services.records import (
 )
 
 __all__ = [
-    "Evaluation",
-    "Example",
+    "EvaluationRecord",
+    "ExampleRecord",
     "ModelSummary",
     "RolloutRecord",
     "Run",
@@ -126,7 +126,7 @@ class RunFolder:
         """Write down how long a step took."""
         _append(self.path / TIMING, [timing])
 
-    def append_evaluation(self, evaluation: Evaluation) -> None:
+    def append_evaluation(self, evaluation: EvaluationRecord) -> None:
         """Write down held-out scores."""
         _append(self.path / EVALUATIONS, [evaluation])
 
@@ -134,7 +134,7 @@ class RunFolder:
         """Write down rollouts to be read."""
         _append(self.path / ROLLOUTS, rollouts)
 
-    def append_examples(self, examples: Iterable[Example]) -> None:
+    def append_examples(self, examples: Iterable[ExampleRecord]) -> None:
         """Write down examples before or after training."""
         _append(self.path / EXAMPLES, examples)
 
@@ -151,9 +151,9 @@ class Run:
     config_text: str
     metrics: tuple[StepMetrics, ...]
     timing: tuple[StepTiming, ...]
-    evaluations: tuple[Evaluation, ...]
+    evaluations: tuple[EvaluationRecord, ...]
     rollouts: tuple[RolloutRecord, ...]
-    examples: tuple[Example, ...]
+    examples: tuple[ExampleRecord, ...]
     summary: Summary | None
     notes: tuple[str, ...]
 
@@ -182,9 +182,9 @@ def read_run(path: Path) -> Run:
         config_text=(path / CONFIG).read_text(encoding="utf-8"),
         metrics=_read_lines(path / METRICS, StepMetrics, note),
         timing=_read_lines(path / TIMING, StepTiming, note),
-        evaluations=_read_lines(path / EVALUATIONS, Evaluation, note),
+        evaluations=_read_lines(path / EVALUATIONS, EvaluationRecord, note),
         rollouts=_read_lines(path / ROLLOUTS, RolloutRecord, note),
-        examples=_read_lines(path / EXAMPLES, Example, note),
+        examples=_read_lines(path / EXAMPLES, ExampleRecord, note),
         summary=_read_summary(path / SUMMARY),
         notes=tuple(notes),
     )

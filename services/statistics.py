@@ -12,7 +12,6 @@ them are somewhat too narrow.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import hypot
 
@@ -45,9 +44,14 @@ class Score:
         return self.high < other.low or other.high < self.low
 
 
-def proportion(outcomes: Sequence[bool]) -> Score:
-    """The share of true among independent ``outcomes``, with Wilson's interval."""
-    n, successes = len(outcomes), sum(outcomes)
+def proportion(successes: int, n: int) -> Score:
+    """``successes`` of ``n`` independent trials, with Wilson's interval.
+
+    Raises:
+        ValueError: the counts are not 0 <= successes <= n.
+    """
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes out of {n} trials cannot be")
     if n == 0:
         return Score.nothing()
     interval = binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
@@ -70,11 +74,12 @@ def mean_of_two(first: Score, second: Score) -> Score:
     return Score(value, value - down, value + up, n)
 
 
-def balanced_accuracy(right_on_yes: Sequence[bool], right_on_no: Sequence[bool]) -> Score:
-    """Mean of the shares of right verdicts in either class: 0.5 for any fixed verdict.
+def balanced_accuracy(
+    true_positives: int, positives: int, true_negatives: int, negatives: int
+) -> Score:
+    """Mean of the true-positive and the true-negative rate: 0.5 for any fixed verdict.
 
-    Args:
-        right_on_yes: for each case whose label is yes, whether the verdict was right.
-        right_on_no: the same for each case whose label is no.
+    Raises:
+        ValueError: counts that cannot be.
     """
-    return mean_of_two(proportion(right_on_yes), proportion(right_on_no))
+    return mean_of_two(proportion(true_positives, positives), proportion(true_negatives, negatives))

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from contracts.types import Objective, Reason
-from services.records import ObjectiveUpdate, Staleness, Update
+from services.records import ObjectiveUpdate, Recycled, Staleness, Update
 from services.run_folder import (
-    Evaluation,
-    Example,
+    EvaluationRecord,
+    ExampleRecord,
     ModelSummary,
     RolloutRecord,
     RunFolder,
@@ -42,27 +42,27 @@ def level(name: str, share: float) -> float:
     return START[name] + (END[name] - START[name]) * (1 - (1 - share) ** 2)
 
 
-def draw_outcomes(draw: np.random.Generator, rate: float, n: int) -> list[bool]:
-    return [bool(x) for x in draw.random(n) < rate]
+def hits(draw: np.random.Generator, rate: float, n: int) -> tuple[int, int]:
+    return int(draw.binomial(n, rate)), n
 
 
-def evaluation(draw, step: int, share: float, mode: str, tasks: int) -> Evaluation:
+def evaluation(draw, step: int, share: float, mode: str, tasks: int) -> EvaluationRecord:
     lift = 0.12 if mode == "greedy" else 0.0
     rate = {name: min(0.97, level(name, share) + lift * (1 - share)) for name in START}
-    on_yes = draw_outcomes(draw, rate["pointwise"] + 0.05, tasks)
-    on_no = draw_outcomes(draw, rate["pointwise"] - 0.05, tasks)
-    said_yes = [*on_yes, *(not right for right in on_no)]
+    on_yes = hits(draw, rate["pointwise"] + 0.05, tasks)
+    on_no = hits(draw, rate["pointwise"] - 0.05, tasks)
+    said_yes = on_yes[0] + tasks - on_no[0], 2 * tasks
     scores: dict[str, Score] = {
-        "policy_accuracy": proportion(draw_outcomes(draw, rate["solve"], tasks)),
-        "judge_accuracy": balanced_accuracy(on_yes, on_no),
-        "judge_true_positive_rate": proportion(on_yes),
-        "judge_true_negative_rate": proportion(on_no),
-        "judge_yes_rate": proportion(said_yes),
-        "pairwise_accuracy": proportion(draw_outcomes(draw, rate["pairwise"], tasks)),
-        "reflection_fix_rate": proportion(draw_outcomes(draw, rate["fix"], tasks)),
-        "reflection_keep_rate": proportion(draw_outcomes(draw, rate["keep"], tasks)),
+        "policy_accuracy": proportion(*hits(draw, rate["solve"], tasks)),
+        "judge_accuracy": balanced_accuracy(*on_yes, *on_no),
+        "judge_true_positive_rate": proportion(*on_yes),
+        "judge_true_negative_rate": proportion(*on_no),
+        "judge_yes_rate": proportion(*said_yes),
+        "pairwise_accuracy": proportion(*hits(draw, rate["pairwise"], tasks)),
+        "reflection_fix_rate": proportion(*hits(draw, rate["fix"], tasks)),
+        "reflection_keep_rate": proportion(*hits(draw, rate["keep"], tasks)),
     }
-    return Evaluation(step=step, mode=mode, tasks=tasks, scores=scores)
+    return EvaluationRecord(step=step, mode=mode, tasks=tasks, scores=scores)
 
 
 def objective_update(draw, share: float) -> ObjectiveUpdate:
@@ -97,11 +97,11 @@ def metrics(draw, step: int, steps: int) -> StepMetrics:
         accuracy=reward,
         yes_rate=float(np.clip(0.52 + draw.normal(0, 0.07), 0, 1)) if step > 1 else None,
         reasons={Reason.OK: 500, Reason.NO_ANSWER: 8, Reason.TRUNCATED: 4},
-        recycled={
-            Objective.POINTWISE: {"yes": wrong, "no": wrong},
-            Objective.PAIRWISE: {"A": 8, "B": 8},
-            Objective.REFLECT: {"wrong": 4, "right": 4},
-        },
+        recycled=Recycled(
+            pointwise={"yes": wrong, "no": wrong},
+            pairwise={"A": 8, "B": 8},
+            reflect={"wrong": 4, "right": 4},
+        ),
         completion_tokens=11_000 + int(draw.integers(0, 500)),
         staleness=Staleness(mean=0.0, max=0),
         update=Update(
@@ -157,14 +157,14 @@ PROMPTS = {
 }
 
 
-def examples(when: str, each: int = 6) -> list[Example]:
+def examples(when: str, each: int = 6) -> list[ExampleRecord]:
     made = []
     for objective, (prompt, label, other) in PROMPTS.items():
         for index in range(each):
             right = (index % 3 != 0) if when == "after" else (index % 3 == 1)
             answer = label if right else other
             made.append(
-                Example(
+                ExampleRecord(
                     when=when,
                     objective=objective,
                     prompt_id=f"{objective}-{index}",
@@ -204,7 +204,7 @@ def make_run(path: Path, *, steps: int = 100, seed: int = 0, status: str = "fini
 
 
 def summary(before, after, steps: int, seed: int, status: str) -> Summary:
-    def five(evaluations: dict[str, Evaluation], mode: str) -> dict[str, Score] | None:
+    def five(evaluations: dict[str, EvaluationRecord], mode: str) -> dict[str, Score] | None:
         if mode not in evaluations:
             return None
         scores = evaluations[mode].scores

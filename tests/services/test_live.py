@@ -9,7 +9,7 @@ from rich.console import Console
 from contracts.config import RunConfig
 from contracts.types import Objective
 from services.live import LiveView, Smoothed, score_text
-from services.records import SCORES, Evaluation
+from services.records import SCORES, EvaluationRecord
 from services.statistics import Score, proportion
 
 
@@ -43,9 +43,9 @@ def output(sheet: Console) -> str:
     return sheet.file.getvalue()
 
 
-def full_evaluation(step: int, mode: str) -> Evaluation:
-    score = proportion([True] * 512)
-    return Evaluation(step=step, mode=mode, tasks=512, scores=dict.fromkeys(SCORES, score))
+def full_evaluation(step: int, mode: str) -> EvaluationRecord:
+    score = proportion(512, 512)
+    return EvaluationRecord(step=step, mode=mode, tasks=512, scores=dict.fromkeys(SCORES, score))
 
 
 def test_table_shows_the_run_within_80_columns() -> None:

@@ -24,10 +24,10 @@ from contracts.types import (
     UpdateReport,
     VersionSpan,
 )
-from services.records import Staleness, Update
+from services.records import Recycled, Staleness, Update
 from services.run_folder import (
-    Evaluation,
-    Example,
+    EvaluationRecord,
+    ExampleRecord,
     ModelSummary,
     RolloutRecord,
     RunFolder,
@@ -47,7 +47,7 @@ def step_metrics(step: int, reward: float = 0.5) -> StepMetrics:
         groups={Objective.SOLVE: 4},
         reward={Objective.SOLVE: reward},
         reasons={Reason.OK: 30, Reason.NO_ANSWER: 2},
-        recycled={Objective.POINTWISE: {"yes": 2, "no": 2}},
+        recycled=Recycled(pointwise={"yes": 2, "no": 2}),
         completion_tokens=640,
         staleness=Staleness(mean=0.0, max=0),
         update=Update(updates=1, learning_rate=3e-4, gradient_norm=0.7, tokens=640),
@@ -71,7 +71,7 @@ def rollout() -> Rollout:
 
 
 def summary() -> Summary:
-    before = {"policy_accuracy": proportion([True, False]), "judge_accuracy": Score.nothing()}
+    before = {"policy_accuracy": proportion(1, 2), "judge_accuracy": Score.nothing()}
     return Summary(
         status="interrupted",
         steps=3,
@@ -86,10 +86,10 @@ def summary() -> Summary:
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "runs" / "demo", "name: demo\n")
     metrics, timing = step_metrics(1), StepTiming(step=1, seconds=0.1, tokens_per_second=99.5)
-    evaluation = Evaluation(
-        step=0, mode="greedy", tasks=2, scores={"policy_accuracy": proportion([True, False])}
+    evaluation = EvaluationRecord(
+        step=0, mode="greedy", tasks=2, scores={"policy_accuracy": proportion(1, 2)}
     )
-    read, example = RolloutRecord.of(rollout(), 1), Example.of(rollout(), "before")
+    read, example = RolloutRecord.of(1, rollout()), ExampleRecord.of("before", rollout())
     folder.append_metrics(metrics)
     folder.append_timing(timing)
     folder.append_evaluation(evaluation)
@@ -111,7 +111,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 
 def test_a_rollout_record_keeps_what_was_graded_and_the_oldest_version() -> None:
-    record = RolloutRecord.of(rollout(), 7)
+    record = RolloutRecord.of(7, rollout())
     assert (record.step, record.prompt, record.extracted, record.version) == (
         7,
         "Solve 12+3",
