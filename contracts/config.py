@@ -155,6 +155,8 @@ class RecycleConfig(Section):
     """Share of reflection prompts that show a wrong candidate; the rest show a right one."""
     reasoning_share: Share = 0.0
     """Share of prompts that show the whole completion; the rest show the final answer only."""
+    longest_answer: Count = 64
+    """Longest answer that is shown, in bytes, and so in tokens; longer ones are not recycled."""
 
 
 class GeneratorConfig(Section):
