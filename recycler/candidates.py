@@ -30,31 +30,39 @@ class TaskCandidates:
         return bool(self.right and self.wrong)
 
 
-def may_be_shown(rollout: Rollout) -> bool:
-    """Whether the verifier read an answer and judged it.
+def may_be_shown(rollout: Rollout, longest_answer: int) -> bool:
+    """Whether the verifier read an answer, of at most ``longest_answer`` bytes, and judged it.
 
     Truncated completions are graded wrong whatever they say, and a grader that timed out
     says nothing about the answer: a label made of either could be false.
     """
-    return rollout.grade.reason is Reason.OK and bool(rollout.grade.extracted)
+    grade = rollout.grade
+    if grade.reason is not Reason.OK or not grade.extracted:
+        return False
+    return len(grade.extracted.encode(errors="replace")) <= longest_answer
 
 
 def candidates_by_task(
-    groups: Iterable[Group], rng: np.random.Generator
+    groups: Iterable[Group], longest_answer: int, rng: np.random.Generator
 ) -> tuple[TaskCandidates, ...]:
-    """The candidates of all solve groups, by task, in an order that ``groups``' does not affect."""
+    """The candidates of all solve groups, by task, whatever the order of ``groups``.
+
+    Answers of more than ``longest_answer`` bytes are left out.
+    """
     by_task: dict[str, list[Rollout]] = {}
     for group in groups:
         if group.prompt.objective is Objective.SOLVE:
             by_task.setdefault(group.prompt.task.id, []).extend(group.rollouts)
-    return tuple(_of_task(by_task[task], rng) for task in sorted(by_task))
+    return tuple(_of_task(by_task[task], longest_answer, rng) for task in sorted(by_task))
 
 
-def _of_task(rollouts: Sequence[Rollout], rng: np.random.Generator) -> TaskCandidates:
+def _of_task(
+    rollouts: Sequence[Rollout], longest_answer: int, rng: np.random.Generator
+) -> TaskCandidates:
     ordered = sorted(rollouts, key=lambda rollout: rollout.completion.id)
     # A random order before dropping repetitions: frequent answers tend to come first.
     shuffled = [ordered[i] for i in rng.permutation(len(ordered))]
-    distinct = _distinct(Candidate.of(rollout) for rollout in shuffled if may_be_shown(rollout))
+    distinct = _distinct(Candidate.of(r) for r in shuffled if may_be_shown(r, longest_answer))
     share = sum(rollout.grade.correct for rollout in rollouts) / len(rollouts)
     return TaskCandidates(
         right=tuple(c for c in distinct if c.correct),

@@ -42,7 +42,7 @@ def recycle(groups: Sequence[Group], config: RecycleConfig, seed: int) -> list[P
     """
     if not config.enabled:
         return []
-    tasks = candidates_by_task(groups, _generator(seed, "candidates"))
+    tasks = candidates_by_task(groups, config.longest_answer, _generator(seed, "candidates"))
     right, wrong = _classes(tasks, seed, Objective.POINTWISE)
     pairs = _in_rounds(_by_worth(tasks, seed, Objective.PAIRWISE), _pairs_of)
     reflections = _reflections(config, *_classes(tasks, seed, Objective.REFLECT))

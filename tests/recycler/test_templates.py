@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from contracts.grammar import ASK_A_B, ASK_ANSWER, ASK_YES_NO, last_boxed, read_verdict
+from contracts.types import Message, Objective, Task
+from recycler.templates import STYLES, TERSE, PromptTemplate
+
+ASKS = {
+    Objective.SOLVE: ASK_ANSWER,
+    Objective.POINTWISE: ASK_YES_NO,
+    Objective.PAIRWISE: ASK_A_B,
+    Objective.REFLECT: ASK_ANSWER,
+}
+SHOWN = {
+    Objective.SOLVE: {},
+    Objective.POINTWISE: {"candidate": "c-1"},
+    Objective.PAIRWISE: {"first": "f-1", "second": "s-1"},
+    Objective.REFLECT: {"candidate": "c-1"},
+}
+ALL = [
+    pytest.param(style, objective, template, id=template.id)
+    for style, wordings in STYLES.items()
+    for objective, templates in wordings.items()
+    for template in templates
+]
+TASK = Task(id="t", question="q-1", gold="1")
+
+
+@pytest.mark.parametrize(("style", "objective", "template"), ALL)
+def test_every_wording_shows_all_it_judges_once_and_nothing_unfilled(
+    style: str, objective: Objective, template: PromptTemplate
+) -> None:
+    text = template.render(TASK, **SHOWN[objective])[-1].text()
+    for value in ("q-1", *SHOWN[objective].values()):
+        assert text.count(value) == 1
+    assert "$" not in text
+    assert "{ask}" not in text
+
+
+@pytest.mark.parametrize(("style", "objective", "template"), ALL)
+def test_every_wording_asks_for_what_the_grammar_reads(
+    style: str, objective: Objective, template: PromptTemplate
+) -> None:
+    messages = template.render(TASK, **SHOWN[objective])
+    asked = sum(message.text().count(ASKS[objective]) for message in messages)
+    assert asked == (0 if style == "terse" else 1)
+    others = set(ASKS.values()) - {ASKS[objective]}
+    assert not any(ask in message.text() for ask in others for message in messages)
+
+
+def test_the_tiny_models_language_is_as_it_learned_it() -> None:
+    texts = [
+        TERSE[objective][0].render(TASK, **SHOWN[objective])[0].text() for objective in Objective
+    ]
+    assert texts == [
+        "Solve q-1",
+        "Solve q-1 Proposed c-1 Correct?",
+        "Solve q-1 A: f-1 B: s-1 Which is correct?",
+        "Solve q-1 Proposed c-1 Check and answer",
+    ]
+
+
+def test_ids_are_unique_and_numbered() -> None:
+    ids = [param.id for param in ALL]
+    assert len(set(ids)) == len(ids)
+    assert all(re.search(r"-\d+$", name or "") for name in ids)
+
+
+@pytest.mark.parametrize(
+    ("objective", "at_least"),
+    [
+        (Objective.SOLVE, 2),
+        (Objective.POINTWISE, 6),
+        (Objective.PAIRWISE, 5),
+        (Objective.REFLECT, 6),
+    ],
+)
+def test_the_natural_style_is_varied(objective: Objective, at_least: int) -> None:
+    texts = {template.text for template in STYLES["natural"][objective]}
+    assert len(texts) >= at_least
+
+
+def worked(objective: Objective) -> list[list[tuple[Message, Message]]]:
+    """The question and answer turns of every worked wording."""
+    wordings = STYLES["worked"][objective]
+    return [list(zip(t.examples[1::2], t.examples[2::2], strict=True)) for t in wordings]
+
+
+def value_of(question: Message) -> int:
+    left, sign, right = re.search(r"What is (\d+) ([+-]) (\d+)\?", question.text()).groups()  # type: ignore[union-attr]
+    return int(left) + int(right) if sign == "+" else int(left) - int(right)
+
+
+@pytest.mark.parametrize("objective", [Objective.SOLVE, Objective.REFLECT])
+def test_worked_answers_are_right(objective: Objective) -> None:
+    for turns in worked(objective):
+        assert turns
+        for question, answer in turns:
+            assert last_boxed(answer.text()) == str(value_of(question))
+
+
+@pytest.mark.parametrize("objective", [Objective.POINTWISE, Objective.REFLECT])
+def test_worked_proposals_are_right_and_wrong_in_balance(objective: Objective) -> None:
+    patterns = []
+    for turns in worked(objective):
+        verdicts = []
+        for question, answer in turns:
+            proposed = re.search(r"Proposed answer: (-?\d+)", question.text())
+            assert proposed is not None
+            right = int(proposed[1]) == value_of(question)
+            assert ("is right" in answer.text()) == right
+            if objective is Objective.POINTWISE:
+                assert read_verdict(answer.text()) == ("yes" if right else "no")
+            verdicts.append(right)
+        assert verdicts.count(True) == verdicts.count(False)
+        patterns.append(verdicts)
+    assert patterns[0] == [not verdict for verdict in patterns[1]]
+
+
+def test_worked_pairs_have_balanced_positions() -> None:
+    patterns = []
+    for turns in worked(Objective.PAIRWISE):
+        letters = []
+        for question, answer in turns:
+            shown = re.findall(r"Answer ([AB]): (-?\d+)", question.text())
+            right = [letter for letter, value in shown if int(value) == value_of(question)]
+            assert [read_verdict(answer.text())] == right
+            letters.append(right[0])
+        assert letters.count("A") == letters.count("B")
+        patterns.append(letters)
+    assert patterns[0] == ["B" if letter == "A" else "A" for letter in patterns[1]]
+
+
+@pytest.mark.parametrize("objective", list(Objective))
+def test_worked_examples_are_worded_like_the_question_that_follows(objective: Objective) -> None:
+    for template in STYLES["worked"][objective]:
+        example = template.examples[1].text()
+        fixed = re.sub(r"\$\w+", "\0", template.text).split("\0")
+        assert all(piece in example for piece in fixed)
+        assert [m.role for m in template.examples] == [
+            "system",
+            *["user", "assistant"] * (len(template.examples) // 2),
+        ]
