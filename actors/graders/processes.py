@@ -1,0 +1,183 @@
+"""Grader processes with a hard kill at the deadline. Usable without Ray."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import threading
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
+
+from actors.graders.registry import quick_grade
+from actors.graders.worker import Failure, grade_all, prepare
+from contracts.grammar import last_boxed
+from contracts.types import Grade, Reason
+
+_PRELOAD = ["__main__", "actors.graders.preload"]
+_ATTEMPTS = 3
+_START_SECONDS = 60.0
+_KILL_SECONDS = 5.0
+_SHOWN = 200
+
+_log = logging.getLogger(__name__)
+
+Trouble = TimeoutError | ProcessExpired | BrokenProcessPool | CancelledError
+Results = list[Grade | Failure]
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Responses in a pool. ``wait``: seconds after which the pool itself is at fault."""
+
+    name: str
+    gold: str
+    responses: list[str]
+    pool: ProcessPool
+    future: ProcessFuture[Results]
+    wait: float
+
+
+class GraderProcesses:
+    """Grades responses; whatever a response does to a grader, a grade comes back.
+
+    What can be graded in linear time is graded in the calling process. The rest is sent, one
+    batch per call, to a pool of processes, which start when they are first needed. A batch that
+    runs into the deadline, or kills its process, is graded again one by one, so that only the
+    culprits are graded ``timeout`` or ``error``. Safe to call from several threads.
+
+    Args:
+        workers: grader processes.
+        deadline: seconds a grader may take for one response (and for one batch).
+    """
+
+    def __init__(self, *, workers: int, deadline: float) -> None:
+        self._workers, self._deadline = workers, deadline
+        self._lock = threading.Lock()
+        self._pending = 0
+        self._closed = False
+        self._pool = self._new_pool()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def grade(self, name: str, gold: str, responses: Sequence[str]) -> list[Grade]:
+        """Grade ``responses`` to one question by grader ``name``, in order.
+
+        Raises:
+            UserError: there is no grader of that name.
+        """
+        quick = [quick_grade(name, response, gold) for response in responses]
+        rest = [r for r, grade in zip(responses, quick, strict=True) if grade is None]
+        slow = iter(self._slow(name, gold, rest) if rest else ())
+        return [grade or next(slow) for grade in quick]
+
+    def close(self) -> None:
+        """End all grader processes, what they are doing included. Later calls raise."""
+        with self._lock:
+            self._closed = True
+            _end(self._pool)
+
+    def _new_pool(self) -> ProcessPool:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(_PRELOAD)
+        return ProcessPool(max_workers=self._workers, initializer=prepare, context=context)
+
+    def _slow(self, name: str, gold: str, responses: list[str]) -> list[Grade]:
+        """Grades from the processes: as one batch, then one by one where that failed."""
+        results = self._results(self._submit(name, gold, responses))
+        if not isinstance(results, list) and len(responses) > 1:
+            batches = [self._submit(name, gold, [response]) for response in responses]
+            outcomes = [self._results(batch) for batch in batches]
+        else:
+            outcomes = [results]
+        flat: list[Grade | Failure | Trouble] = []
+        for outcome in outcomes:
+            flat.extend(outcome if isinstance(outcome, list) else [outcome])
+        return [
+            _settled(name, gold, response, result)
+            for response, result in zip(responses, flat, strict=True)
+        ]
+
+    def _submit(self, name: str, gold: str, responses: list[str]) -> _Batch:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the grader processes have been closed")
+            self._pending += 1
+            wait = _START_SECONDS + self._pending * (self._deadline + _KILL_SECONDS)
+            try:
+                future = self._schedule(name, gold, responses)
+            except RuntimeError:  # what pebble raises when the pool has broken
+                self._pool = self._new_pool()
+                future = self._schedule(name, gold, responses)
+            return _Batch(name, gold, responses, self._pool, future, wait)
+
+    def _schedule(self, name: str, gold: str, responses: list[str]) -> ProcessFuture[Results]:
+        return self._pool.schedule(grade_all, args=(name, gold, responses), timeout=self._deadline)
+
+    def _results(self, batch: _Batch) -> Results | Trouble:
+        """What became of ``batch``; sent again where the pool, not the batch, was at fault."""
+        trouble: Trouble
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return batch.future.result(timeout=batch.wait)
+            except ProcessExpired as error:
+                return error
+            except TimeoutError as error:
+                if batch.future.done():
+                    return error
+                trouble = error
+            except (BrokenProcessPool, CancelledError) as error:
+                trouble = error
+            finally:
+                with self._lock:
+                    self._pending -= 1
+            self._replace(batch.pool)
+            if attempt < _ATTEMPTS:
+                batch = self._submit(batch.name, batch.gold, batch.responses)
+        return BrokenProcessPool(f"the grader pool broke {_ATTEMPTS} times: {trouble!r}")
+
+    def _replace(self, pool: ProcessPool) -> None:
+        """Make the pool anew, unless another thread has done so already."""
+        with self._lock:
+            if pool is self._pool and not self._closed:
+                _log.warning("the grader pool broke; starting it again")
+                _end(pool)
+                self._pool = self._new_pool()
+
+
+def _end(pool: ProcessPool) -> None:
+    pool.stop()  # type: ignore[no-untyped-call]
+    pool.join()
+
+
+def _settled(name: str, gold: str, response: str, result: Grade | Failure | Trouble) -> Grade:
+    """``result``, or the grade of a response that its grader could not cope with, logged."""
+    if isinstance(result, Grade):
+        return result
+    answer = last_boxed(response)
+    reason = Reason.TIMEOUT if isinstance(result, TimeoutError) else Reason.ERROR
+    why = result.traceback if isinstance(result, Failure) else repr(result)
+    _log.warning(
+        "grader %s: %s on %s against %s: %s", name, reason, _clip(answer), _clip(gold), why
+    )
+    return Grade(0.0, False, answer, reason)
+
+
+def _clip(text: str | None) -> str:
+    if text is None or len(text) <= _SHOWN:
+        return repr(text)
+    return f"{text[:_SHOWN]!r} ({len(text)} characters)"
