@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from contracts.config import TaskConfig
+from contracts.errors import UserError
+from contracts.types import Task
 from services.tasks.arithmetic import Wording, arithmetic_tasks, same_sum
+from services.tasks.mapping import tasks_of
+from services.tasks.presets import PRESETS, preset_format, without_thousands_marks
+from services.tasks.rows import read_rows
 from services.tasks.split import TaskSplit, split_tasks
 
 
@@ -17,6 +24,29 @@ def load_tasks(config: TaskConfig, style: str) -> TaskSplit:
     Raises:
         UserError: the source cannot be read; the message names file, line and field.
     """
-    wording: Wording = "terse" if style == "terse" else "sentence"
-    tasks = arithmetic_tasks(config, wording)
-    return split_tasks(tasks, config.held_out, config.seed, key=same_sum, where="arithmetic tasks")
+    if config.source == "arithmetic":
+        wording: Wording = "terse" if style == "terse" else "sentence"
+        tasks = arithmetic_tasks(config, wording)
+        where = f"arithmetic tasks of {config.low} to {config.high}"
+        return split_tasks(tasks, config.held_out, config.seed, key=same_sum, where=where)
+    if config.path is None:
+        raise UserError(f"source {config.source!r} needs a file", where="tasks.path")
+    tasks = _read(config, config.path)
+    return split_tasks(tasks, config.held_out, config.seed, where=str(config.path))
+
+
+def _read(config: TaskConfig, path: Path) -> list[Task]:
+    """All tasks of a file or folder."""
+    preset = config.source in PRESETS
+    fields = PRESETS[config.source] if preset else config.fields
+    folder = path if path.is_dir() else path.parent
+    match config.source:
+        case "jsonl" | "json" | "parquet" | "hf":
+            form = config.source
+        case _:
+            form = preset_format(path)
+    rows = read_rows(path, form)
+    tasks = tasks_of(rows, fields, config.verifier, name=path.stem, folder=folder)
+    if not tasks:
+        raise UserError("no task in it", where=str(path), remedy="check tasks.path")
+    return [without_thousands_marks(task) for task in tasks] if preset else tasks
