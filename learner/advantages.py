@@ -1,0 +1,84 @@
+"""Advantage estimators, by name: rewards of one group in, one advantage per completion out."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.errors import UserError
+from contracts.types import FloatArray
+
+Advantage = Callable[[FloatArray], FloatArray]
+"""float32 [n] rewards of one group -> float32 [n] advantages."""
+
+
+def group_normalised(rewards: FloatArray) -> FloatArray:
+    """(r - mean) / std over the group, std of the population: SPARK 3.1. Zeros if all equal."""
+    centred = _centred(rewards)
+    spread = float(np.sqrt(np.mean(centred**2)))
+    return _narrow(centred / spread if spread > 0 else centred)
+
+
+def group_centred(rewards: FloatArray) -> FloatArray:
+    """r - mean over the group: no division, so easy and hard prompts are not blown up."""
+    return _narrow(_centred(rewards))
+
+
+def leave_one_out(rewards: FloatArray) -> FloatArray:
+    """r - mean of the others (RLOO): an unbiased baseline, n / (n - 1) times the centred one."""
+    n = len(rewards)
+    return _narrow(_centred(rewards) * (n / max(1, n - 1)))
+
+
+def _centred(rewards: FloatArray) -> NDArray[np.float64]:
+    """Deviations from the mean; exactly 0 where all are equal, whatever rounding does."""
+    exact = rewards.astype(np.float64)
+    if len(exact) == 0 or bool((exact == exact[0]).all()):
+        return np.zeros(len(exact), dtype=np.float64)
+    centred: NDArray[np.float64] = exact - exact.mean()
+    return centred
+
+
+def _narrow(values: NDArray[np.float64]) -> FloatArray:
+    return values.astype(np.float32)
+
+
+BUILT_IN: dict[str, Advantage] = {
+    "group_normalised": group_normalised,
+    "group_centred": group_centred,
+    "leave_one_out": leave_one_out,
+}
+
+
+def advantage_named(name: str) -> Advantage:
+    """The estimator called ``name``: one of ``BUILT_IN`` or a user's ``module:function``.
+
+    Raises:
+        UserError: there is no such estimator.
+    """
+    estimator: Advantage = named(name, BUILT_IN, field="learner.advantage")
+    return estimator
+
+
+def named(name: str, built_in: dict[str, Any], *, field: str) -> Any:
+    """Look ``name`` up in ``built_in``, or import it where it reads ``module:function``.
+
+    Raises:
+        UserError: unknown name, module or function; ``field`` says where it was given.
+    """
+    if name in built_in:
+        return built_in[name]
+    remedy = f"use one of {', '.join(sorted(built_in))}, or module:function of your own"
+    module_name, colon, function = name.partition(":")
+    if not colon:
+        raise UserError(f"{name!r} is not known", where=field, remedy=remedy)
+    try:
+        return getattr(importlib.import_module(module_name), function)
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"{name!r} cannot be imported: {error}", where=field, remedy=remedy
+        ) from error

@@ -1,0 +1,303 @@
+"""The learner: one rank of a ZeRO-3 group that turns samples into new weights."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from contracts.config import Dtype, LearnerConfig
+from contracts.errors import IntegrityError, UserError
+from contracts.types import FloatArray, Sample, UpdateReport
+from learner import zero
+from learner.export import LearnerWeights, checksums, export_folder
+from learner.losses import loss_named, token_loss
+from learner.minibatch import Minibatch, lay_out_all, objective_weights, plan, token_batch
+from learner.policy import Policy, load_model
+from learner.probe import check_head, check_shared_prefix
+from learner.reference import Reference
+from learner.report import Tally
+from learner.schedule import Schedule
+from learner.shared_prefix import Layout, dummy_layout
+
+
+class Learner:
+    """A rank of the learner. All ranks call the same methods in the same order.
+
+    Blind to the algorithm: it sees samples, whose objectives are labels with a weight and a
+    normaliser of their own.
+
+    Args:
+        model_folder: Hugging Face folder of the initial model, which is also the reference.
+        config: optimiser, loss, packing, memory.
+        dtype: type of compute and of exported weights; float32 master weights either way.
+        total_updates: optimiser updates of the whole run: the schedule's length.
+        seed: of whatever is random here (nothing in a model without dropout).
+        rank, world_size: this rank, and how many there are.
+        master, port: where rank 0 listens; not used by one rank alone.
+        trust_remote_code: run code that comes with the model.
+        temperature: of the sampler; log-probabilities are those of the tempered model.
+
+    Raises:
+        UserError: no model in the folder, no such device, or an architecture that does not
+            fit (its head, or the shared prefix where that is ``on``).
+    """
+
+    def __init__(
+        self,
+        model_folder: Path,
+        config: LearnerConfig,
+        *,
+        dtype: Dtype,
+        total_updates: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        master: str = "127.0.0.1",
+        port: int = 0,
+        trust_remote_code: bool = False,
+        temperature: float = 1.0,
+    ) -> None:
+        self.config = config
+        self.schedule = Schedule.of(config, total_updates)
+        self.updates_done = 0
+        self._folder = Path(model_folder)
+        self._dtype = zero.TORCH_DTYPE[dtype]
+        self._policy_loss = loss_named(config.loss)
+        self._place = zero.Place.of(config, rank, world_size, master, port)
+        if self._place.device.type == "cpu":
+            torch.set_num_threads(config.threads)
+        torch.manual_seed(seed)
+        self._deepspeed = zero.join(self._place)
+        try:
+            self._start(dtype, temperature, trust_remote_code)
+        except BaseException:
+            zero.leave()
+            raise
+
+    def _start(self, dtype: Dtype, temperature: float, trust: bool) -> None:
+        """Load, partition, check. Collective."""
+        policy = self._load(dtype, temperature, trust)
+        self._model = policy.model
+        if self.config.gradient_checkpointing:
+            self._model.gradient_checkpointing_enable({"use_reentrant": False})
+        elements = sum(getattr(p, "ds_numel", p.numel()) for p in policy.parameters())
+        settings = zero.zero_config(self.config, dtype, elements)
+        with zero.quiet():
+            self._engine, self._optimizer, *_ = self._deepspeed.initialize(
+                model=policy,
+                model_parameters=zero.decay_groups(policy, self.config.weight_decay),
+                config=settings | {"optimizer": zero.optimizer_config(self.config)},
+            )
+        self._deepspeed.zero.register_external_parameter(policy.head, policy.head.weight)
+        self._reference: Reference | None = None
+        if self.config.kl_coefficient > 0:
+            frozen = self._load(dtype, temperature, trust)
+            with zero.quiet():
+                self._reference = Reference(self._deepspeed, frozen, settings)
+        self._engine.train()
+        self._weights = LearnerWeights(self._deepspeed, self._model, self._dtype)
+        self._probe(temperature)
+
+    def _load(self, dtype: Dtype, temperature: float, trust: bool) -> Policy:
+        with zero.partitioned_loading(zero.zero_config(self.config, dtype, elements=0)):
+            model = load_model(self._folder, self._dtype, trust_remote_code=trust)
+        return Policy(model, temperature)
+
+    def _probe(self, temperature: float) -> None:
+        """A first forward, which ZeRO-3 needs before weights are read, used to check the model."""
+        self._shared = self.config.shared_prefix
+        check_head(self._model, self._forward, self._place.device, temperature)
+        if self._shared == "off":
+            return
+        try:
+            check_shared_prefix(self._model, self._forward, self._place.device)
+        except UserError:
+            if self._shared == "on":
+                raise
+            self._shared = "off"
+
+    @property
+    def shares_prefixes(self) -> bool:
+        """Whether groups may be forwarded with a shared prefix on this model."""
+        return self._shared != "off"
+
+    @torch.no_grad()
+    def _forward(self, layout: Layout) -> Tensor:
+        """Log-probabilities [T] without a gradient. Collective."""
+        logprobs, _ = self._engine.module(*self._inputs(layout))
+        result: Tensor = logprobs
+        return result
+
+    def _inputs(self, layout: Layout) -> tuple[Tensor | None, ...]:
+        mask = layout.mask(self._dtype)
+        return layout.input_ids, layout.positions, mask, layout.source, layout.tokens
+
+    def update(self, minibatches: Sequence[Sequence[Sample]]) -> UpdateReport:
+        """One optimiser update per minibatch. Collective.
+
+        Args:
+            minibatches: this rank's share of each optimiser batch; equally many on every
+                rank, any of them empty. Old log-probabilities are those from before the
+                first update for all of them.
+
+        Returns:
+            The same report on every rank. A minibatch in which nothing has signal on any
+            rank makes no update and is not counted, in the report or by the schedule.
+
+        Raises:
+            IntegrityError: gradients are not finite, or ranks brought unequal numbers.
+        """
+        started = time.perf_counter()
+        device = self._place.device
+        plans = [plan(samples, self.config, self._shared, device) for samples in minibatches]
+        self._check_equal(len(plans))
+        totals, micros = self._agree(plans)
+        old = [
+            self._old(p, n, first=i == 0)
+            for i, (p, n) in enumerate(zip(plans, micros, strict=True))
+        ]
+        tally = Tally(device)
+        norms: list[float] = []
+        rate = self.schedule.at(self.updates_done)
+        for i, minibatch in enumerate(plans):
+            if not totals[i].any():
+                continue
+            self._accumulate(minibatch, totals[i], micros[i], old[i], tally, first=not norms)
+            tally.count_samples(minibatch.objective_counts)
+            rate = self.schedule.at(self.updates_done)
+            norms.append(self._step(rate))
+        objectives, tokens = tally.finish(len(norms))
+        return UpdateReport(
+            updates=len(norms),
+            learning_rate=rate,
+            gradient_norm=float(np.mean(norms)) if norms else 0.0,
+            tokens=tokens,
+            seconds=time.perf_counter() - started,
+            objectives=objectives,
+        )
+
+    def _check_equal(self, count: int) -> None:
+        highest, lowest = zero.max_over_ranks([count, -count], self._place.device)
+        if highest != -lowest:
+            raise IntegrityError(
+                f"learner ranks brought between {-lowest} and {highest} minibatches to one update"
+            )
+
+    def _agree(self, plans: Sequence[Minibatch]) -> tuple[list[Tensor], list[int]]:
+        """Global token counts of each minibatch, and micro-batches every rank will run."""
+        if not plans:
+            return [], []
+        counts = torch.stack([p.counts for p in plans]).to(self._place.device)
+        totals = zero.sum_over_ranks(counts).cpu()
+        micros = zero.max_over_ranks([len(p.layouts) for p in plans], self._place.device)
+        return list(totals), micros
+
+    def _old(
+        self, minibatch: Minibatch, micros: int, *, first: bool
+    ) -> dict[int, FloatArray] | None:
+        """Old log-probabilities by sample; None: those of the forward pass itself."""
+        if not self.config.recompute_old:
+            return {i: sample.logprobs for i, sample in enumerate(minibatch.samples)}
+        if first:
+            return None
+        return self._score(minibatch.samples, minibatch.layouts, micros)
+
+    def _accumulate(
+        self,
+        minibatch: Minibatch,
+        totals: Tensor,
+        micros: int,
+        old: dict[int, FloatArray] | None,
+        tally: Tally,
+        *,
+        first: bool,
+    ) -> None:
+        """Forward and backward of every micro-batch, dummies where this rank has fewer."""
+        device = self._place.device
+        scale = objective_weights(self.config)[:, None] / totals.clamp(min=1)
+        normalisers = totals.to(device)
+        for index in range(micros):
+            real = index < len(minibatch.layouts)
+            layout = minibatch.layouts[index] if real else dummy_layout(device)
+            batch = token_batch(minibatch, layout, scale, old, with_kl=self._reference is not None)
+            self._engine.set_gradient_accumulation_boundary(index == micros - 1)
+            logprobs, entropy = self._engine(*self._inputs(layout))
+            frozen = None
+            if self._reference is not None:
+                frozen = self._reference.logprobs(layout, self._dtype)
+            loss = token_loss(logprobs, frozen, batch, self.config, self._policy_loss)
+            # DeepSpeed averages gradients over the ranks; the loss is a sum over them.
+            scaled = loss.total * self._place.world_size
+            self._engine.backward(scaled, scale_wrt_gas=False)
+            if real:
+                unmoved = batch.old if self.config.recompute_old else None
+                if first:
+                    unmoved = logprobs
+                tally.add(batch, loss, entropy, normalisers, unmoved=unmoved)
+
+    def _step(self, rate: float) -> float:
+        """One optimiser update at learning rate ``rate``; the gradient norm before clipping."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._engine.step()
+        if not self._engine.was_step_applied():
+            raise IntegrityError(
+                f"the gradient of optimiser update {self.updates_done} is not finite"
+            )
+        self.updates_done += 1
+        return float(self._engine.get_global_grad_norm())
+
+    def logprobs(self, samples: Sequence[Sample]) -> list[FloatArray]:
+        """The learner's log-probabilities of the completion tokens, float32 [R] each. Collective.
+
+        Args:
+            samples: this rank's; may be empty.
+        """
+        layouts = lay_out_all(samples, self.config, self._shared, self._place.device)
+        (micros,) = zero.max_over_ranks([len(layouts)], self._place.device)
+        scored = self._score(samples, layouts, micros)
+        return [scored[i] for i in range(len(samples))]
+
+    def _score(
+        self, samples: Sequence[Sample], layouts: Sequence[Layout], micros: int
+    ) -> dict[int, FloatArray]:
+        """Log-probabilities by sample, forwarding ``micros`` micro-batches. Collective."""
+        result: dict[int, FloatArray] = {}
+        for index in range(micros):
+            if index >= len(layouts):
+                self._forward(dummy_layout(self._place.device))
+                continue
+            layout = layouts[index]
+            flat = self._forward(layout).float().cpu().numpy()
+            stops = np.cumsum([len(samples[i].tokens) for i in layout.order])
+            result.update(zip(layout.order, np.split(flat, stops[:-1]), strict=True))
+        return result
+
+    def weights(self) -> LearnerWeights:
+        """The current weights; iterating is collective."""
+        return self._weights
+
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 per weight, as exported. Collective; the same on every rank."""
+        return checksums(self._weights)
+
+    def export(self, folder: Path) -> None:
+        """Write a Hugging Face folder. Collective; rank 0 writes."""
+        export_folder(
+            self._weights, self._model, self._folder, Path(folder), writer=self._place.rank == 0
+        )
+
+    def close(self) -> None:
+        """Free the engine and leave the process group. The learner cannot be used after it."""
+        if self._reference is not None:
+            self._reference.close()
+        engine: Any = self._engine
+        with zero.quiet():
+            engine.destroy()
+        zero.leave()

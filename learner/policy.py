@@ -1,0 +1,128 @@
+"""The model as the learner sees it: tokens in, log-probabilities of completion tokens out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from contracts.errors import UserError
+from learner.logprobs import LogitRule, token_logprobs
+
+
+class Head(nn.Module):
+    """The output embedding, applied without ever holding all logits."""
+
+    def __init__(self, output: nn.Module, rule: LogitRule) -> None:
+        super().__init__()
+        self.output = output
+        self.rule = rule
+
+    def forward(self, hidden: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and entropies [T] of ``tokens`` [T] from ``hidden`` [T, H]."""
+        bias = getattr(self.output, "bias", None)
+        return token_logprobs(hidden, self.weight, bias, tokens, self.rule)
+
+    @property
+    def weight(self) -> nn.Parameter:
+        """The output embedding [V, H]."""
+        weight: nn.Parameter = self.output.weight  # type: ignore[assignment]
+        return weight
+
+
+class Policy(nn.Module):
+    """A causal language model of transformers, asked for completion tokens only.
+
+    Args:
+        model: any architecture with a decoder and an output embedding.
+        temperature: of the sampler; log-probabilities are those of the tempered model.
+    """
+
+    def __init__(self, model: Any, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.model = model
+        self.head = Head(model.get_output_embeddings(), logit_rule(model.config, temperature))
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        positions: Tensor,
+        mask: Tensor | None,
+        source: Tensor,
+        tokens: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Log-probability and entropy of each completion token.
+
+        Args:
+            input_ids, positions: int64 [B, L].
+            mask: additive [B, 1, L, L], or None for plain causal rows padded at the end.
+            source: int64 [T] into the B * L slots; tokens: int64 [T].
+
+        Returns:
+            Two float tensors [T], in nats; the entropy has no gradient.
+        """
+        decoder = self.model.get_decoder()
+        states = decoder(
+            input_ids=input_ids, attention_mask=mask, position_ids=positions, use_cache=False
+        ).last_hidden_state
+        picked = states.flatten(0, 1).index_select(0, source)
+        result: tuple[Tensor, Tensor] = self.head(picked, tokens)
+        return result
+
+
+def logit_rule(config: Any, temperature: float) -> LogitRule:
+    """What this architecture does to its logits behind the output embedding."""
+    config = config.get_text_config()
+    scale = getattr(config, "logit_scale", None) or 1.0
+    divisor = getattr(config, "logits_scaling", None) or 1.0
+    cap = getattr(config, "final_logit_softcapping", None) or 0.0
+    return LogitRule(scale=scale / divisor, cap=cap, temperature=temperature)
+
+
+def load_model(folder: Path, dtype: torch.dtype, *, trust_remote_code: bool) -> Any:
+    """The causal language model in ``folder``, without dropout.
+
+    Raises:
+        UserError: the folder holds no such model.
+    """
+    from transformers import AutoModelForCausalLM
+
+    if not (folder / "config.json").is_file():
+        raise UserError(
+            "there is no model here (no config.json)",
+            where=str(folder),
+            remedy="give a Hugging Face model folder",
+        )
+    model = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=dtype,
+        attn_implementation="sdpa",
+        trust_remote_code=trust_remote_code,
+        local_files_only=True,
+    )
+    return without_dropout(model)
+
+
+def without_dropout(model: nn.Module) -> nn.Module:
+    """Switch every dropout off: the policy ratio is between equal networks or it is noise."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for name in ("dropout", "attention_dropout", "activation_dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+    return model
+
+
+def reference_logprobs(model: Any, ids: Tensor, temperature: float) -> Tensor:
+    """The model's own log-probabilities of a plain row ``ids`` [1, L], to check ``Policy`` by.
+
+    Returns:
+        [L - 1]: of token t + 1 at place t.
+    """
+    logits = model(input_ids=ids, use_cache=False).logits
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    picked = torch.log_softmax(logits[0, :-1] / temperature, dim=-1)
+    return picked.gather(1, ids[0, 1:, None]).squeeze(1)

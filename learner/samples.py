@@ -1,0 +1,82 @@
+"""From graded groups, or from supervised text, to samples: all the learner knows of either."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from contracts.config import LearnerConfig
+from contracts.types import Group, Objective, Sample
+from learner.advantages import advantage_named
+
+
+def samples_of(group: Group, config: LearnerConfig) -> list[Sample]:
+    """The samples of a graded group: every token carries its completion's advantage.
+
+    Args:
+        group: a prompt, its completions and their grades. Completions without a token are
+            left out of the result, but their reward counts in the advantage.
+        config: names the advantage estimator.
+
+    Raises:
+        UserError: the estimator is unknown.
+        ValueError: a user's estimator gave an array of another length.
+    """
+    advantages = np.asarray(advantage_named(config.advantage)(group.rewards), dtype=np.float32)
+    if advantages.shape != (len(group.completions),):
+        raise ValueError(
+            f"advantage {config.advantage!r} gave shape {advantages.shape} "
+            f"for {len(group.completions)} completions"
+        )
+    return [
+        Sample(
+            group=group.prompt.id,
+            objective=group.prompt.objective,
+            prompt_tokens=group.prompt_tokens,
+            tokens=completion.tokens,
+            logprobs=completion.logprobs,
+            policy_weights=np.full(len(completion.tokens), advantage, dtype=np.float32),
+            supervised_weights=np.zeros(len(completion.tokens), dtype=np.float32),
+            kl_weights=np.ones(len(completion.tokens), dtype=np.float32),
+            version=completion.oldest_version,
+        )
+        for completion, advantage in zip(group.completions, advantages, strict=True)
+        if len(completion.tokens)
+    ]
+
+
+def supervised_sample(
+    group: str,
+    objective: Objective,
+    prompt_tokens: ArrayLike,
+    tokens: Sequence[int] | NDArray[Any],
+    weights: ArrayLike | None = None,
+) -> Sample:
+    """A sample whose tokens are given, not sampled: for a warm start.
+
+    Args:
+        group: samples that share it must share ``prompt_tokens``.
+        objective: whose weight and normaliser the tokens count under.
+        prompt_tokens: [P], not trained on; at least one.
+        tokens: [R], trained on.
+        weights: [R] weight of each token's negative log-likelihood; None: 1 each.
+    """
+    length = len(tokens)
+    zeros = np.zeros(length, dtype=np.float32)
+    given = np.ones(length, np.float32) if weights is None else np.asarray(weights, np.float32)
+    if given.shape != (length,):
+        raise ValueError(f"{given.shape[0]} weights for {length} tokens in group {group!r}")
+    return Sample(
+        group=group,
+        objective=objective,
+        prompt_tokens=np.asarray(prompt_tokens, dtype=np.int32),
+        tokens=np.asarray(tokens, dtype=np.int32),
+        logprobs=zeros,
+        policy_weights=zeros,
+        supervised_weights=given,
+        kl_weights=zeros,
+        version=0,
+    )
