@@ -213,11 +213,12 @@ def transcript(messages: tuple[Message, ...]) -> str:
 
 
 class ModelSummary(Record):
-    """The model of a run. ``warm_start`` holds the recipe's numbers for the built-in model."""
+    """The model of a run. ``warm_start`` says in plain words what a warm start put into it."""
 
     name: str
     parameters: int
-    warm_start: dict[str, int | float] | None = None
+    warm_start: str = ""
+    """Empty if there was none."""
 
 
 Scores = dict[str, Score]

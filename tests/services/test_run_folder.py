@@ -77,7 +77,7 @@ def summary() -> Summary:
         steps=3,
         seconds=12.5,
         seed=0,
-        model=ModelSummary(name="tiny", parameters=300_160, warm_start={"clean_steps": 850}),
+        model=ModelSummary(name="tiny", parameters=300_160, warm_start="Taught by 850 updates."),
         before=before,
         versions={"torch": "2.13.0"},
     )
