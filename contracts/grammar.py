@@ -20,15 +20,40 @@ LONGEST_VERDICT = 40
 """A box with more characters than this is no verdict."""
 
 VERDICT_WORDS: dict[str, tuple[str, ...]] = {
-    YES: ("yes", "correct", "right", "true"),
-    NO: ("no", "incorrect", "wrong", "false", "not correct"),
-    FIRST: ("a", "answer a", "option a", "first"),
-    SECOND: ("b", "answer b", "option b", "second"),
+    YES: ("yes", "correct", "right", "true", "it is correct", "the answer is correct"),
+    NO: (
+        "no",
+        "incorrect",
+        "wrong",
+        "false",
+        "not correct",
+        "it is incorrect",
+        "it is not correct",
+        "the answer is incorrect",
+        "the answer is not correct",
+        "the answer is wrong",
+    ),
+    FIRST: ("a", "answer a", "option a", "first", "first answer", "the first", "a is correct"),
+    SECOND: ("b", "answer b", "option b", "second", "second answer", "the second", "b is correct"),
 }
 """Every writing that counts as a verdict, in lower case, after ``normalise_verdict``."""
 
+VERDICT_ECHOES: dict[str, tuple[str, ...]] = {
+    YES: VERDICT_WORDS[YES],
+    NO: VERDICT_WORDS[NO],
+    FIRST: ("correct", "right", "true", "yes"),
+    SECOND: ("correct", "right", "true", "yes"),
+}
+"""What may stand behind a verdict and a comma or colon: ``A: Correct``, ``No, it is wrong``."""
+
+_BOX_COMMAND = BOX.removesuffix("{")
+_MAX_WRAPPERS = 5
 _WORD_TO_VERDICT = {word: verdict for verdict, words in VERDICT_WORDS.items() for word in words}
-_TEXT_MACRO = re.compile(r"^\\(?:text|mathrm|textbf|mathbf|mbox)\s*\{(.*)\}$", re.DOTALL)
+_TEXT_MACRO = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\s*\{(.*)\}", re.DOTALL)
+_BRACKETED = re.compile(r"\(?([^()]*)\)|\[([^\[\]]*)\]")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_ECHO = re.compile(r"\s*[:,.;]\s*")
+_EDGES = " \t\n\r.!:;,'\"`*$"
 
 
 def last_boxed(text: str) -> str | None:
@@ -38,10 +63,14 @@ def last_boxed(text: str) -> str | None:
     Linear in the length of ``text``.
     """
     end = len(text)
-    while (start := text.rfind(BOX, 0, end)) >= 0:
-        inside = _balanced(text, start + len(BOX), end)
-        if inside is not None:
-            return inside.strip() or None
+    while (start := text.rfind(_BOX_COMMAND, 0, end)) >= 0:
+        brace = start + len(_BOX_COMMAND)
+        while brace < end and text[brace].isspace():
+            brace += 1
+        if brace < end and text[brace] == "{":
+            inside = _balanced(text, brace + 1, end)
+            if inside is not None:
+                return inside.strip() or None
         end = start
     return None
 
@@ -49,30 +78,27 @@ def last_boxed(text: str) -> str | None:
 def _balanced(text: str, start: int, end: int) -> str | None:
     """``text[start:...]`` up to the brace that closes the one before ``start``."""
     depth = 1
-    i = start
-    while i < end:
-        char = text[i]
-        if char == "\\":
-            i += 2
-            continue
-        if char == "{":
+    for match in _BRACE.finditer(text, start, end):
+        brace = match[0]
+        if brace == "{":
             depth += 1
-        elif char == "}":
+        elif brace == "}":
             depth -= 1
             if depth == 0:
-                return text[start:i]
-        i += 1
+                return text[start : match.start()]
     return None
 
 
 def normalise_verdict(word: str) -> str:
-    r"""Lower case, without ``\text{}``, surrounding brackets, and closing punctuation."""
-    word = word.strip()
-    while match := _TEXT_MACRO.match(word):
-        word = match.group(1).strip()
-    word = word.strip(" \t\n.!:;,'\"`*")
-    if word.startswith("(") and word.endswith(")"):
-        word = word[1:-1]
+    r"""Lower case, without ``\text{}``, enclosing brackets and punctuation at the edges."""
+    for _ in range(_MAX_WRAPPERS):
+        before = word
+        word = word.strip(_EDGES)
+        for wrapper in (_TEXT_MACRO, _BRACKETED):
+            if match := wrapper.fullmatch(word):
+                word = next(group for group in match.groups() if group is not None)
+        if word == before:
+            break
     return " ".join(word.lower().split())
 
 
@@ -80,7 +106,14 @@ def verdict_of(answer: str) -> str | None:
     """The verdict that the contents of a box stand for: ``yes``, ``no``, ``A``, ``B`` or None."""
     if len(answer) > LONGEST_VERDICT:
         return None
-    return _WORD_TO_VERDICT.get(normalise_verdict(answer))
+    word = normalise_verdict(answer)
+    if word in _WORD_TO_VERDICT:
+        return _WORD_TO_VERDICT[word]
+    head, *echoes = _ECHO.split(word)
+    verdict = _WORD_TO_VERDICT.get(normalise_verdict(head))
+    if verdict is None or any(echo not in VERDICT_ECHOES[verdict] for echo in echoes):
+        return None
+    return verdict
 
 
 def read_verdict(text: str) -> str | None:

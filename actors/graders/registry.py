@@ -10,7 +10,7 @@ from functools import lru_cache
 from actors.graders.choices import read_letters
 from actors.graders.typed import same_answer
 from contracts.errors import UserError
-from contracts.grammar import last_boxed, read_verdict
+from contracts.grammar import last_boxed, verdict_of
 from contracts.types import Completion, Grade, Prompt, Reason
 
 Grader = Callable[[str, str], Grade]
@@ -37,8 +37,15 @@ def exact(response: str, gold: str) -> Grade:
 
 
 def verdict(response: str, gold: str) -> Grade:
-    """The last box as a verdict against ``yes``, ``no``, ``A`` or ``B``."""
-    return _by_box(response, lambda _: read_verdict(response) == gold)
+    """The last box as a verdict against ``yes``, ``no``, ``A`` or ``B``.
+
+    Raises:
+        UserError: ``gold`` is no verdict.
+    """
+    wanted = verdict_of(gold)
+    if wanted is None:
+        raise UserError(f"{gold!r} is not a verdict", remedy="label verdicts with yes, no, A or B")
+    return _by_box(response, lambda answer: verdict_of(answer) == wanted)
 
 
 def _by_box(response: str, matches: Callable[[str], bool]) -> Grade:
