@@ -1,0 +1,271 @@
+"""A rollout generator: one vLLM engine in one Ray actor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actors.engine import WORKER_EXTENSION, engine_arguments
+from actors.logs import redirect_output
+from contracts.errors import CoevolveError, IntegrityError, UserError
+from contracts.types import Completion, Finish, Generation, IntArray, Prompt, VersionSpan
+
+if TYPE_CHECKING:
+    from actors.chat import Chat
+    from contracts.config import RunConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How one batch is sampled.
+
+    ``temperature`` 0 is greedy, with one completion per prompt. ``seed`` fixes all that is
+    drawn in the batch, whatever the engine did before.
+    """
+
+    completions: int
+    max_tokens: int
+    temperature: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.temperature == 0 and self.completions != 1:
+            raise ValueError("greedy completions of one prompt are all the same: ask for one")
+
+
+class Generator:
+    """One vLLM engine: prompts in, completions with log-probabilities and versions out.
+
+    The methods named after vLLM's weight-sync client are the engine's side of a weight
+    broadcast. While weights are replaced no token is sampled, and afterwards no cache of the
+    old weights is left.
+
+    Args:
+        name: name in messages.
+        config: the run, with devices settled.
+        model_folder: the model to start from.
+        log: file that takes all output of the engine and its processes.
+        worker_extension: qualified name of the class added to vLLM's worker.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: RunConfig,
+        model_folder: Path,
+        log: Path,
+        worker_extension: str = WORKER_EXTENSION,
+    ) -> None:
+        redirect_output(log)
+        self.name = name
+        self._config = config
+        self._model_folder = model_folder
+        self._worker_extension = worker_extension
+        self._engine: Any = None
+        self._chat: Chat
+        self._requests = 0
+        self._batch = asyncio.Lock()
+        self._control = asyncio.Lock()
+        self._half_loaded = False
+
+    async def start(self) -> None:
+        """Load the model and start the engine. Weights then have version 0.
+
+        Raises:
+            CoevolveError: the engine did not start; its log says more.
+        """
+        # Imported here: seconds of start-up that only this process has to pay.
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        from actors.chat import Chat
+        from actors.transfer.registry import register_gloo
+
+        register_gloo()
+        model = self._config.model
+        self._chat = Chat(self._model_folder, trust_remote_code=model.trust_remote_code)
+        arguments = engine_arguments(self._config, self._model_folder, self._worker_extension)
+        try:
+            self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+        except (RuntimeError, ValueError, OSError) as error:
+            raise CoevolveError(f"{self.name}: the engine did not start: {error}") from error
+        await self._engine.update_weight_version("0")
+
+    async def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling
+    ) -> AsyncIterator[Generation]:
+        """Completions of ``prompts``, prompt by prompt as they end.
+
+        All requests wait in a paused engine with an empty prefix cache, the random stream is
+        started anew, and then the engine goes: its schedule and its draws are the same every
+        time, whatever was generated before.
+
+        Raises:
+            UserError: a prompt leaves no room in the context, or shows an image to a model
+                that has no eyes.
+            IntegrityError: the last weight update did not come to its end.
+        """
+        async with self._batch:
+            waiting = await self._submit(prompts, sampling)
+            tasks = [
+                asyncio.ensure_future(self._collect(prompt, queue)) for prompt, queue in waiting
+            ]
+            try:
+                for finished in asyncio.as_completed(tasks):
+                    yield await finished
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+    async def _submit(
+        self, prompts: Sequence[Prompt], sampling: Sampling
+    ) -> list[tuple[Prompt, Any]]:
+        """Put all prompts into the engine, in order, and let it go."""
+        inputs = [(prompt, self._input(prompt)) for prompt in prompts]
+        async with self._control:
+            if self._half_loaded:
+                raise IntegrityError(f"{self.name}: the last weight update did not end")
+            await self._engine.pause_generation(mode="keep", clear_cache=True)
+            try:
+                waiting = [
+                    (prompt, await self._add(prompt, *given, sampling)) for prompt, given in inputs
+                ]
+                await self._engine.collective_rpc("reseed", args=(sampling.seed,))
+            finally:
+                await self._engine.resume_generation()
+        return waiting
+
+    async def _add(self, prompt: Prompt, given: Any, length: int, sampling: Sampling) -> Any:
+        """One request of n completions; returns the queue its output will come in."""
+        from vllm.sampling_params import RequestOutputKind, SamplingParams
+
+        room = self._config.model.max_context - length
+        if room < 1:
+            raise UserError(
+                f"a prompt of {length} tokens leaves no room for a completion",
+                where=f"prompt {prompt.id}",
+                remedy=f"raise model.max_context ({self._config.model.max_context})",
+            )
+        parameters = SamplingParams(
+            n=sampling.completions,
+            max_tokens=min(sampling.max_tokens, room),
+            temperature=sampling.temperature,
+            logprobs=0,
+            flat_logprobs=True,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        self._requests += 1
+        return await self._engine.add_request(f"request-{self._requests}", given, parameters)
+
+    def _input(self, prompt: Prompt) -> tuple[Any, int]:
+        """A prompt as vLLM takes it, and its length in tokens (images not unfolded)."""
+        from vllm.inputs.engine import tokens_input
+
+        from actors.chat import images_of
+
+        tokens = self._chat.encode(prompt).tolist()
+        images = images_of(prompt)
+        if not images:
+            return tokens_input(tokens), len(tokens)
+        if not self._engine.model_config.is_multimodal_model:
+            raise UserError(
+                "the prompt shows an image, and the model reads text only",
+                where=f"task {prompt.task.id}",
+                remedy="use a vision model, or tasks without images",
+            )
+        from PIL import Image
+
+        opened = [Image.open(path).convert("RGB") for path in images]
+        return {"prompt_token_ids": tokens, "multi_modal_data": {"image": opened}}, len(tokens)
+
+    async def _collect(self, prompt: Prompt, queue: Any) -> Generation:
+        """Wait for the n completions of one prompt."""
+        output = await queue.get()
+        while not output.finished:
+            output = await queue.get()
+        by_index = sorted(output.outputs, key=lambda one: one.index)
+        return Generation(
+            prompt=prompt,
+            prompt_tokens=np.asarray(output.prompt_token_ids, dtype=np.int32),
+            completions=tuple(self._completion(prompt, one) for one in by_index),
+        )
+
+    def _completion(self, prompt: Prompt, output: Any) -> Completion:
+        tokens: IntArray = np.asarray(output.token_ids, dtype=np.int32)
+        logprobs = np.asarray(output.logprobs.logprobs, dtype=np.float32)
+        if len(logprobs) != len(tokens):
+            raise IntegrityError(
+                f"{self.name}: {len(tokens)} tokens with {len(logprobs)} log-probabilities"
+            )
+        finish: Finish = output.finish_reason if output.finish_reason in _FINISHES else "abort"
+        return Completion(
+            id=f"{prompt.id}/{output.index}",
+            tokens=tokens,
+            logprobs=logprobs,
+            finish=finish,
+            spans=tuple(
+                VersionSpan(span.start, span.end, int(span.version))
+                for span in output.weight_versions
+            ),
+            text=self._chat.decode(tokens),
+        )
+
+    async def checksums(self) -> dict[str, str]:
+        """SHA-256 of what the engine computes with, by Hugging Face parameter name.
+
+        Raises:
+            CoevolveError: the engine is split over several workers.
+        """
+        if self._config.generators.tensor_parallel > 1:
+            raise CoevolveError("checksums of a tensor-parallel engine are not available")
+        return dict((await self._engine.collective_rpc("weight_digests"))[0])
+
+    async def version(self) -> int:
+        """Version of the weights the engine computes with."""
+        return int(await self._engine.get_weight_version())
+
+    async def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
+        """Join a transfer group. Leaves the one before it, if there was one."""
+        from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
+
+        await self._engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info))
+
+    async def start_weight_update(self) -> None:
+        """Stop sampling, drop all caches, and get ready for new weights."""
+        await self._control.acquire()
+        self._half_loaded = True
+        await self._engine.pause_generation(mode="keep", clear_cache=True)
+        await self._engine.start_weight_update()
+
+    async def update_weights(self, update_info: dict[str, Any]) -> None:
+        """Receive weights and load them."""
+        from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
+
+        await self._engine.update_weights(WeightTransferUpdateRequest(update_info))
+
+    async def finish_weight_update(self, weight_version: str) -> None:
+        """Take the new weights into use under ``weight_version`` and go on sampling."""
+        await self._engine.finish_weight_update(weight_version)
+        self._half_loaded = False
+        await self._engine.resume_generation()
+        self._control.release()
+
+    async def abandon_weight_update(self) -> None:
+        """Give up a broken update. No token is sampled until a whole one has come through."""
+        if self._control.locked():
+            self._control.release()
+
+    async def stop(self) -> None:
+        """End the engine and its processes in good order."""
+        if self._engine is not None:
+            engine, self._engine = self._engine, None
+            await asyncio.to_thread(engine.shutdown)
+
+
+_FINISHES = ("stop", "length")

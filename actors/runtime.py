@@ -1,0 +1,103 @@
+"""The Ray session of a run: started quietly on this machine, or joined; always ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from contracts.errors import DeadlineError, UserError
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+CONNECT_SECONDS = 90.0
+LOCAL_CPUS = 64
+"""Logical CPUs of a local session: a laptop's actors share cores on purpose, and Ray's
+accounting must not keep one of them waiting for ever."""
+
+
+@contextmanager
+def ray_session(logs: Path, *, address: str | None = None) -> Iterator[None]:
+    """A Ray session for the length of the block.
+
+    Without ``address`` and without ``RAY_ADDRESS`` in the environment a session is started
+    on this machine, with token authentication as Ray 2.60 has it by default, no dashboard
+    and no worker output in the terminal. Otherwise the given cluster is joined.
+
+    Args:
+        logs: folder of the run's logs; Ray's own session log is linked from there.
+        address: address of a running cluster.
+
+    Raises:
+        DeadlineError: the session did not come up in time.
+    """
+    address = address or os.environ.get("RAY_ADDRESS")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    logs.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+        "runtime_env": {"env_vars": {"PYTHONPATH": python_path()}},
+    }
+    if address:
+        _join(address, options)
+    else:
+        _start_local(options)
+    _link_session_logs(logs)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def python_path() -> str:
+    """``PYTHONPATH`` for actors: this checkout, the working directory, and what was set."""
+    paths = [str(CHECKOUT), str(Path.cwd()), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    return os.pathsep.join(dict.fromkeys(path for path in paths if path))
+
+
+def _start_local(options: dict[str, Any]) -> None:
+    """A session of our own. On the calling thread: Ray's servers die with the thread that
+    started them, which is what ends them when this process is killed.
+    """
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    ray.init(num_cpus=LOCAL_CPUS, include_dashboard=False, **options)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def _join(address: str, options: dict[str, Any]) -> None:
+    """``ray.init`` on a cluster, under a deadline: with a wrong token it retries for long."""
+    failures: list[BaseException] = []
+
+    def connect() -> None:
+        try:
+            ray.init(address=address, **options)
+        except Exception as error:  # noqa: BLE001 - carried to the caller's thread
+            failures.append(error)
+
+    thread = threading.Thread(target=connect, name="ray-connect", daemon=True)
+    thread.start()
+    thread.join(CONNECT_SECONDS)
+    if thread.is_alive():
+        raise DeadlineError(f"the Ray cluster at {address}", CONNECT_SECONDS)
+    if failures:
+        raise UserError(
+            f"the Ray cluster at {address} cannot be joined: {failures[0]}",
+            remedy="check RAY_ADDRESS, and RAY_AUTH_MODE=token with the token of that cluster",
+        ) from failures[0]
+
+
+def _link_session_logs(logs: Path) -> None:
+    """Make Ray's own logs easy to find from the run folder, where they are on this machine."""
+    session = ray._private.worker._global_node
+    if session is None:
+        return
+    link = logs / "ray"
+    link.unlink(missing_ok=True)
+    link.symlink_to(session.get_logs_dir_path())

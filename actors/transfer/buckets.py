@@ -1,0 +1,80 @@
+"""Packing many tensors into few large messages. Both ends plan alike, from metadata alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+ALIGNMENT = 64
+"""Bytes. Each tensor starts at a multiple of it, so that a view of any type is aligned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A tensor on the wire: Hugging Face name, type, full shape."""
+
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its elements."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Consecutive tensors that travel together; ``offsets`` in bytes, one per item."""
+
+    items: tuple[Item, ...]
+    offsets: tuple[int, ...]
+    nbytes: int
+
+    def empty(self) -> torch.Tensor:
+        """Room for the bucket's bytes: uint8 [nbytes]."""
+        return torch.empty(self.nbytes, dtype=torch.uint8)
+
+    def put(self, room: torch.Tensor, index: int, tensor: torch.Tensor) -> None:
+        """Copy the ``index``-th tensor into ``room``.
+
+        Raises:
+            ValueError: its type or shape is not the one that was announced.
+        """
+        item = self.items[index]
+        if tensor.dtype != item.dtype or tuple(tensor.shape) != item.shape:
+            raise ValueError(
+                f"{item.name} was announced as {item.dtype} {item.shape} "
+                f"and came as {tensor.dtype} {tuple(tensor.shape)}"
+            )
+        self._view(room, index).copy_(tensor)
+
+    def take(self, room: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
+        """The named tensors inside ``room``, as views of it."""
+        return [(item.name, self._view(room, i)) for i, item in enumerate(self.items)]
+
+    def _view(self, room: torch.Tensor, index: int) -> torch.Tensor:
+        item, start = self.items[index], self.offsets[index]
+        return room[start : start + item.nbytes].view(item.dtype).view(item.shape)
+
+
+def plan(items: Sequence[Item], bucket_bytes: int) -> list[Bucket]:
+    """Fill buckets of at most ``bucket_bytes`` in order; a larger tensor has one to itself."""
+    buckets: list[Bucket] = []
+    held: list[Item] = []
+    offsets: list[int] = []
+    used = 0
+    for item in items:
+        start = -(-used // ALIGNMENT) * ALIGNMENT
+        if held and start + item.nbytes > bucket_bytes:
+            buckets.append(Bucket(tuple(held), tuple(offsets), used))
+            held, offsets, used, start = [], [], 0, 0
+        held.append(item)
+        offsets.append(start)
+        used = start + item.nbytes
+    if held:
+        buckets.append(Bucket(tuple(held), tuple(offsets), used))
+    return buckets

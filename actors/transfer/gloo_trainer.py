@@ -1,0 +1,125 @@
+"""The learner's end of the gloo backend."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any, Self
+
+import torch
+from vllm.distributed.weight_transfer.base import (
+    TrainerWeightTransferEngine,
+    VLLMWeightSyncClient,
+    WeightSource,
+)
+
+from actors.transfer.gloo_wire import GlooInitInfo, GlooTrainerInitInfo, GlooUpdateInfo
+from actors.transfer.group import ROOT, GlooGroup, serve_store
+
+IN_FLIGHT = 2
+"""Buckets on their way at once: one is filled while another is sent."""
+
+
+class GlooTrainerWeightTransferEngine(  # type: ignore[misc, unused-ignore]
+    TrainerWeightTransferEngine[GlooTrainerInitInfo]
+):
+    """Packs the weights of a source into buckets and broadcasts them to all engine workers."""
+
+    init_info_cls = GlooTrainerInitInfo
+
+    def __init__(
+        self, *, client: VLLMWeightSyncClient, source: WeightSource, info: GlooTrainerInitInfo
+    ) -> None:
+        super().__init__(client=client, source=source, is_sender=info.is_sender)
+        self._info = info
+        self._group: GlooGroup | None = None
+
+    @classmethod
+    def trainer_init(
+        cls,
+        init_info: GlooTrainerInitInfo,
+        *,
+        client: VLLMWeightSyncClient,
+        source: WeightSource | None = None,
+    ) -> Self:
+        """Bring the transfer group together. Called on every learner rank.
+
+        Raises:
+            RuntimeError: the engines did not come in time.
+        """
+        if source is None:
+            raise ValueError("the gloo backend sends a whole WeightSource")
+        engine = cls(client=client, source=source, info=init_info)
+        if engine.is_sender:
+            engine._open()
+        return engine
+
+    def _open(self) -> None:
+        """Open the meeting place, call the engines in, and join."""
+        info = self._info
+        store = serve_store(info.address, info.world_size, info.seconds)
+        invitation = GlooInitInfo(
+            address=info.address,
+            port=store.port,
+            rank_offset=1,
+            world_size=info.world_size,
+            bucket_bytes=info.bucket_bytes,
+            seconds=info.seconds,
+        )
+        answer = _aside(self.client.init_weight_transfer_engine, asdict(invitation))
+        self._group = GlooGroup(store, ROOT, info.world_size, info.address, info.seconds)
+        answer.result()
+
+    def send_weights(self) -> None:
+        """One broadcast: start, transfer, finish. Called on every learner rank.
+
+        Ranks that do not send only walk through the source, whose gathers need all ranks.
+
+        Raises:
+            RuntimeError: an engine did not receive in time.
+        """
+        assert self.source is not None
+        if not self.is_sender:
+            for _ in self.source:
+                pass
+            return
+        update = GlooUpdateInfo.of(self.source.metadata())
+        self.client.start_weight_update()
+        answer = _aside(self.client.update_weights, asdict(update))
+        self._send(update)
+        answer.result()
+        self.client.finish_weight_update()
+
+    def _send(self, update: GlooUpdateInfo) -> None:
+        """Fill and send bucket after bucket."""
+        assert self.source is not None
+        assert self._group is not None
+        weights = iter(self.source)
+        under_way: list[tuple[Any, torch.Tensor]] = []
+        for bucket in update.buckets(self._info.bucket_bytes):
+            room = bucket.empty()
+            for index, item in enumerate(bucket.items):
+                name, tensor = next(weights)
+                if name != item.name:
+                    raise ValueError(f"the source announced {item.name} and gave {name}")
+                bucket.put(room, index, tensor)
+            if len(under_way) == IN_FLIGHT:
+                self._group.wait(under_way.pop(0)[0])
+            under_way.append((self._group.broadcast(room), room))
+        for work, _room in under_way:
+            self._group.wait(work)
+        for name, _tensor in weights:
+            raise ValueError(f"the source gave {name}, which it had not announced")
+
+    def shutdown(self) -> None:
+        """Leave the transfer group."""
+        self._group = None
+
+
+def _aside(function: Any, argument: dict[str, Any]) -> Future[None]:
+    """Call ``function`` on another thread: engines answer only once this side does its part."""
+    executor = ThreadPoolExecutor(1)
+    try:
+        return executor.submit(function, argument)
+    finally:
+        executor.shutdown(wait=False)

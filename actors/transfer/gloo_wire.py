@@ -1,0 +1,69 @@
+"""What the two ends of the gloo backend tell each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from vllm.distributed.weight_transfer.base import (
+    ParamMeta,
+    TrainerInitInfo,
+    WeightTransferInitInfo,
+    WeightTransferUpdateInfo,
+)
+
+from actors.transfer.buckets import Bucket, Item, plan
+
+
+@dataclass
+class GlooTrainerInitInfo(TrainerInitInfo):  # type: ignore[misc, unused-ignore]
+    """The sender's side of a new transfer group.
+
+    ``address`` is this machine's, as engines reach it; ``world_size`` counts the sender and
+    every engine worker; ``seconds`` is the deadline of each operation.
+    """
+
+    backend: ClassVar[str] = "gloo"
+
+    address: str
+    world_size: int
+    bucket_bytes: int
+    seconds: float
+
+
+@dataclass
+class GlooInitInfo(WeightTransferInitInfo):  # type: ignore[misc, unused-ignore]
+    """An engine's side of a new transfer group. Its workers have ranks from ``rank_offset``."""
+
+    address: str
+    port: int
+    rank_offset: int
+    world_size: int
+    bucket_bytes: int
+    seconds: float
+
+
+@dataclass
+class GlooUpdateInfo(WeightTransferUpdateInfo):  # type: ignore[misc, unused-ignore]
+    """The tensors of one broadcast, in order: names, types (``float32``), shapes."""
+
+    names: list[str]
+    dtype_names: list[str]
+    shapes: list[list[int]]
+
+    @classmethod
+    def of(cls, metadata: Sequence[ParamMeta]) -> GlooUpdateInfo:
+        """From what a weight source declares."""
+        return cls(
+            names=[meta.name for meta in metadata],
+            dtype_names=[str(meta.dtype).removeprefix("torch.") for meta in metadata],
+            shapes=[list(meta.shape) for meta in metadata],
+        )
+
+    def buckets(self, bucket_bytes: int) -> list[Bucket]:
+        """The messages these tensors travel in."""
+        columns = zip(self.names, self.dtype_names, self.shapes, strict=True)
+        items = [Item(name, getattr(torch, dtype), tuple(shape)) for name, dtype, shape in columns]
+        return plan(items, bucket_bytes)

@@ -1,0 +1,85 @@
+"""A gloo process group between one learner rank and all engine workers.
+
+It is apart from the default groups of DeepSpeed and of vLLM, is made anew after a failure,
+and every operation on it ends at a deadline.
+"""
+
+from __future__ import annotations
+
+import socket
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+ROOT = 0
+"""Rank of the sender."""
+
+
+def serve_store(address: str, world_size: int, seconds: float) -> Any:
+    """A store on a free port of this machine, for ``world_size`` members to meet at."""
+    return dist.TCPStore(
+        address,
+        0,
+        world_size,
+        is_master=True,
+        timeout=timedelta(seconds=seconds),
+        wait_for_workers=False,
+    )
+
+
+def reach_store(address: str, port: int, world_size: int, seconds: float) -> Any:
+    """The store that ``serve_store`` opened elsewhere."""
+    return dist.TCPStore(
+        address, port, world_size, is_master=False, timeout=timedelta(seconds=seconds)
+    )
+
+
+class GlooGroup:
+    """Membership in a group. All members must join at about the same time.
+
+    Args:
+        store: where the members meet.
+        rank: this member; ``ROOT`` sends.
+        world_size: members.
+        own_address: address of this machine that the others can reach.
+        seconds: deadline of joining, and of each operation.
+
+    Raises:
+        RuntimeError: the others did not come in time.
+    """
+
+    def __init__(
+        self, store: Any, rank: int, world_size: int, own_address: str, seconds: float
+    ) -> None:
+        self._timeout = timedelta(seconds=seconds)
+        self._store = store
+        gloo: Any = dist.ProcessGroupGloo
+        options = gloo._Options()
+        options._devices = [gloo.create_device(hostname=own_address)]
+        options._timeout = self._timeout
+        self._group = gloo(store, rank, world_size, options)
+
+    def broadcast(self, tensor: torch.Tensor) -> Any:
+        """Start sending (``ROOT``) or filling (others) ``tensor``; wait with ``wait``."""
+        options = dist.BroadcastOptions()
+        options.rootRank = ROOT
+        options.timeout = self._timeout
+        return self._group.broadcast([tensor], options)
+
+    def wait(self, work: Any) -> None:
+        """Wait for a started broadcast.
+
+        Raises:
+            RuntimeError: it failed, or did not end in time.
+        """
+        work.wait(self._timeout)
+
+
+def own_address(towards: str, port: int) -> str:
+    """This machine's address on the route to ``towards``. Nothing is sent."""
+    family = socket.AF_INET6 if ":" in towards else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((towards, port))
+        return str(probe.getsockname()[0])

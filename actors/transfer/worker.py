@@ -1,0 +1,52 @@
+"""What is added to vLLM's worker: reseeding, weight checksums, and an end with its parent.
+
+vLLM imports this module by name in the process that holds the model. Importing it is the
+only hook there is before the model is loaded, so the gloo backend is registered and the
+watch on the parent process is started here.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Any
+
+import torch
+
+from actors.transfer.digests import digests_of, engine_weights
+from actors.transfer.registry import register_gloo
+
+PARENT_SECONDS = 1.0
+"""How often the parent process is looked for."""
+
+
+class WorkerExtension:
+    """Methods that a generator calls on its engine's workers by ``collective_rpc``."""
+
+    model_runner: Any
+
+    def reseed(self, seed: int) -> None:
+        """Start the worker's random stream anew: the next batch depends on ``seed`` alone."""
+        torch.manual_seed(seed)
+
+    def weight_digests(self) -> dict[str, str]:
+        """SHA-256 of what the model computes with, by Hugging Face parameter name."""
+        with torch.no_grad():
+            return digests_of(engine_weights(self.model_runner.get_model()))
+
+
+def _end_with_parent() -> None:
+    """End this process soon after its parent: a killed actor must not leave an engine behind."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+register_gloo()
+_end_with_parent()

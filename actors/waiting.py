@@ -1,0 +1,136 @@
+"""Waiting for remote results: always with a deadline, and with names in what goes wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import ObjectRef
+from ray.actor import ActorHandle
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+
+from contracts.errors import CoevolveError, DeadlineError
+
+
+@dataclass(frozen=True)
+class NamedActor:
+    """A Ray actor as people know it: its name in messages and the file its output goes to."""
+
+    handle: ActorHandle
+    name: str
+    log: Path
+
+    @property
+    def id(self) -> str:
+        """Ray's id of the actor, hexadecimal."""
+        return str(self.handle._actor_id.hex())
+
+
+class ActorError(CoevolveError):
+    """An actor died, or failed in a way it has no words of its own for.
+
+    Args:
+        actor: the actor's name, or what was waited for where the actor is not known.
+        cause: what Ray or the actor said.
+        log: the file its output is in; None where it is not known.
+    """
+
+    def __init__(self, actor: str, cause: str, log: Path | None = None) -> None:
+        self.actor, self.cause, self.log = actor, cause, log
+        where = f"\n  its log is {log}" if log is not None else ""
+        super().__init__(f"{actor} failed: {cause}{where}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.actor, self.cause, self.log)
+
+
+def wait_for(
+    refs: ObjectRef[Any] | Sequence[ObjectRef[Any]],
+    *,
+    seconds: float,
+    what: str,
+    actors: Sequence[NamedActor] = (),
+) -> Any:
+    """Results of ``refs``, within ``seconds``. The first failure ends the wait for all.
+
+    Args:
+        refs: one reference, or several.
+        seconds: the deadline.
+        what: what is waited for, as a noun phrase: it follows "waiting for" in messages.
+        actors: actors that may be at fault. Where there is one per reference, in the same
+            order, a passed deadline names those that did not answer.
+
+    Raises:
+        DeadlineError: not all results came in time.
+        ActorError: an actor died, or raised an error that is not one of ours.
+        CoevolveError: raised by the actor itself (``UserError``, ``IntegrityError``, ...).
+    """
+    many = [refs] if isinstance(refs, ObjectRef) else list(refs)
+    end = time.monotonic() + seconds
+    results: dict[ObjectRef[Any], Any] = {}
+    pending = list(dict.fromkeys(many))
+    while pending:
+        left = max(0.0, end - time.monotonic())
+        done, pending = ray.wait(pending, num_returns=1, timeout=left)
+        if not done:
+            raise DeadlineError(what + _silent(many, pending, actors), seconds)
+        if pending:
+            more, pending = ray.wait(pending, num_returns=len(pending), timeout=0)
+            done += more
+        for ref in done:
+            results[ref] = _get(ref, max(1.0, end - time.monotonic()), what, actors)
+    return results[refs] if isinstance(refs, ObjectRef) else [results[ref] for ref in many]
+
+
+def _silent(
+    many: list[ObjectRef[Any]], pending: list[ObjectRef[Any]], actors: Sequence[NamedActor]
+) -> str:
+    """Who did not answer, as the end of a message."""
+    if len(actors) != len(many):
+        return ""
+    names = [actor.name for ref, actor in zip(many, actors, strict=True) if ref in pending]
+    logs = sorted({str(a.log) for r, a in zip(many, actors, strict=True) if r in pending})
+    return f" (no answer from {', '.join(names)}; see {', '.join(logs)})"
+
+
+def _get(ref: ObjectRef[Any], seconds: float, what: str, actors: Sequence[NamedActor]) -> Any:
+    try:
+        return ray.get(ref, timeout=seconds)
+    except GetTimeoutError as error:
+        raise DeadlineError(what, seconds) from error
+    except RayError as error:
+        raise translate(error, what, actors) from error
+
+
+def translate(error: RayError, what: str, actors: Sequence[NamedActor] = ()) -> CoevolveError:
+    """Ray's error as one of ours: the actor's own words where it had some, else an ActorError."""
+    if isinstance(error, RayTaskError):
+        cause = error.cause
+        if isinstance(cause, CoevolveError):
+            return cause
+        if isinstance(cause, RayError):
+            return translate(cause, what, actors)
+        name, log = _culprit(getattr(error, "actor_id", None), what, actors)
+        return ActorError(name, f"{type(cause).__name__}: {cause}", log)
+    if isinstance(error, RayActorError):
+        name, log = _culprit(error.actor_id, what, actors)
+        return ActorError(name, _first_lines(str(error)), log)
+    return ActorError(what, _first_lines(str(error)))
+
+
+def _culprit(
+    actor_id: str | None, what: str, actors: Sequence[NamedActor]
+) -> tuple[str, Path | None]:
+    for actor in actors:
+        if actor.id == actor_id or len(actors) == 1:
+            return actor.name, actor.log
+    return what, None
+
+
+def _first_lines(text: str, limit: int = 600) -> str:
+    """Ray's long explanations, cut to what a reader needs."""
+    return " ".join(text.split())[:limit]

@@ -1,0 +1,67 @@
+"""Fixtures that several rooms share: a random tiny model with a tokenizer of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+WORDS = ("<pad>", "<eos>", "<user>", "<assistant>", "<unk>")
+NUMBERS = tuple(str(number) for number in range(100))
+SIGNS = ("+", "-", "=", "?", "yes", "no", "A", "B", "A:", "B:", r"\boxed{", "}")
+SAYINGS = ("Solve", "Proposed", "Correct?", "Which", "is", "correct?", "Check", "and", "answer")
+TEMPLATE = (
+    "{% for message in messages %}<{{ message.role }}> {{ message.content }}"
+    "{% if message.role == 'assistant' %} <eos>{% endif %} {% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def random_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Qwen2 of 0.4M random parameters (float32, tied embeddings) with a word tokenizer."""
+    folder = tmp_path_factory.mktemp("random-model")
+    build_random_model(folder)
+    return folder
+
+
+def build_random_model(folder: Path, seed: int = 0) -> None:
+    """Write a random tiny model and its tokenizer to ``folder``."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+    words = (*WORDS, *NUMBERS, *SIGNS, *SAYINGS)
+    vocabulary = {word: index for index, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        unk_token="<unk>",
+        additional_special_tokens=["<user>", "<assistant>"],
+    )
+    fast.chat_template = TEMPLATE
+    fast.save_pretrained(folder)
+    config = Qwen2Config(
+        vocab_size=len(words),
+        hidden_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=256,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=vocabulary["<eos>"],
+        pad_token_id=vocabulary["<pad>"],
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = Qwen2ForCausalLM(config).to(torch.float32)
+        for name, parameter in model.named_parameters():
+            # Biases are born as zeros, which would hide errors in moving them.
+            if name.endswith("bias"):
+                torch.nn.init.normal_(parameter, std=0.02)
+    model.save_pretrained(folder)
