@@ -23,11 +23,17 @@ from scipy.ndimage import gaussian_filter1d
 SIZE = (4.4, 2.7)
 """Inches. Small, so that the letters are still readable on a telephone."""
 
+MARGINS = {"left": 0.17, "right": 0.96, "bottom": 0.17, "top": 0.955}
+"""Shares of the size; the same in every chart, so that charts beside each other line up."""
+
 MOST_POINTS = 400
 """Longer curves are drawn by the means of this many stretches."""
 
-SMOOTHING = 0.015
+SMOOTHING = 0.025
 """Standard deviation of the smoothing, as a share of the length of the curve."""
+
+MOST_MARKS = 30
+"""Curves of more points than this are drawn without marks."""
 
 DASHES = {"solid": "-", "dashed": (0, (4, 2)), "dotted": (0, (1, 2))}
 
@@ -99,7 +105,8 @@ class Chart:
 def draw(chart: Chart) -> str:
     """The chart as an ``<svg>`` element, without fixed size, ids unique to the chart."""
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": chart.id}):
-        figure = Figure(figsize=SIZE, layout="constrained")
+        figure = Figure(figsize=SIZE)
+        figure.subplots_adjust(**MARGINS)
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         _layers(axes, chart) if chart.stacked else _lines(axes, chart)
@@ -141,7 +148,7 @@ def _lines(axes: Axes, chart: Chart) -> None:
             color=curve.colour,
             linewidth=1.8,
             linestyle=DASHES[curve.dash],
-            marker="o" if curve.points or len(x) == 1 else "",
+            marker="o" if len(x) == 1 or (curve.points and len(x) <= MOST_MARKS) else "",
             markersize=3.5,
         )
 
