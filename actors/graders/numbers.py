@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from actors.graders.units import CURRENCY_SIGNS, SCALES, Unit, read_unit, same_kinds
+from actors.graders.units import CURRENCY_SIGNS, SCALES, Unit, is_in_table, read_unit, same_kinds
 
 MAX_EXPONENT = 1000
 """Largest power of ten that is written out."""
@@ -175,10 +175,11 @@ def _with_rest(
         return replace(number, percent=True) if match and currency is None else None
     if not rest:
         return replace(number, unit=read_unit(currency)) if currency else number
-    if len(rest) == 1 and not spaced and not lenient_unit:
+    if not spaced and not (lenient_unit or len(rest) > 1):
         return None
     unit = read_unit(rest)
-    if unit is None:
+    # "2ab" is a product; only what is surely a unit may touch the digits.
+    if unit is None or not (spaced or is_in_table(unit)):
         return None
     if currency is not None and not same_kinds(unit, read_unit(currency) or unit):
         return None

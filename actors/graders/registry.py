@@ -142,7 +142,7 @@ def _checked(name: str, function: Callable[[str, str], object]) -> Grader:
 
 def settle(grade: Grade, completion: Completion) -> Grade:
     """``grade`` with what the end of the completion says: a cut-off one earns nothing."""
-    if completion.finish != "length":
+    if completion.finish == "stop":
         return grade
     return replace(grade, reward=0.0, correct=False, reason=Reason.TRUNCATED)
 

@@ -221,8 +221,12 @@ def is_text(text: str) -> bool:
     return " " in text and any(len(w) > 2 for w in wordy) and not re.search(r"[+*/^=\\<>]", text)
 
 
+_BRACED_WORD = re.compile(r"\{\s*(\w+)\s*\}")
+
+
 def canonical_text(text: str) -> str:
-    """Text as it is compared: case folded, blanks collapsed, quotes and end stop gone."""
+    """Text as it is compared: case folded, without quotes and needless blanks and braces."""
+    text = _BRACED_WORD.sub(r"\1", text)
     text = text.strip("\"' ").casefold()
     text = re.sub(r"\s*([{}()\\,:;/-])\s*", r"\1", text)
     return " ".join(text.split())
@@ -230,7 +234,7 @@ def canonical_text(text: str) -> str:
 
 _NAME = re.compile(
     r"(?:\\[A-Za-z]+\s*|[A-Za-z][A-Za-z' ]*)(?:_(?:\w|\{\w+\}))?'*"
-    r"\s*(?:\(\s*[A-Za-z](?:\s*,\s*[A-Za-z])*\s*\))?"
+    r"\s*(?:\(\s*\w{1,4}(?:\s*,\s*\w{1,4})*\s*\))?"
 )
 _NOT_NAMES = frozenset((r"\pi", r"\infty", r"\emptyset", "e", "i", "pi", "infinity"))
 

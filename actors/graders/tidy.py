@@ -104,9 +104,8 @@ _WRAPPERS = words(
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
 _WRAPPED = re.compile(r"\\(" + "|".join(sorted(_WRAPPERS, key=len, reverse=True)) + r")\s*\{")
 _GROUPING = re.compile(r"(?<=\d)(?:\\[,!;: ]|~|\{,\})(?=\d{3}(?!\d))")
-_SPACING = re.compile(r"\\[,;:> ]|~")
+_SPACING = re.compile(r"(\\\\)|(\\!)|\\[,;:> ]|~")
 _BLANKS = re.compile(r"\s+")
-_MARKUP = re.compile(r"\*\*|`")
 
 
 def tidy(text: str) -> str:
@@ -115,12 +114,19 @@ def tidy(text: str) -> str:
         return text
     if not text.isascii():
         text = _ascii_maths(text)
-    text = _MARKUP.sub("", text) if "*" in text or "`" in text else text
-    text = _undelimited(text.strip())
+    text = _undelimited(_unmarked(text.strip()))
     if "\\" in text or "~" in text or "{" in text:
         text = _latex(text)
     text = _BLANKS.sub(" ", text).strip()
     return _undelimited(text.rstrip(" .,;:"))
+
+
+def _unmarked(text: str) -> str:
+    """Without the Markdown for bold or code around all of it."""
+    for mark in ("**", "`"):
+        if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark):
+            text = text[len(mark) : -len(mark)].strip()
+    return text
 
 
 def _ascii_maths(text: str) -> str:
@@ -132,8 +138,7 @@ def _ascii_maths(text: str) -> str:
 def _latex(text: str) -> str:
     text = _GROUPING.sub("", text)
     text = _unwrapped(text)
-    text = text.replace("\\!", "")
-    text = _SPACING.sub(" ", text)
+    text = _SPACING.sub(lambda m: m[1] or ("" if m[2] else " "), text)
     return _COMMAND.sub(_command, text)
 
 

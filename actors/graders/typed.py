@@ -16,7 +16,7 @@ from actors.graders.choices import read_letters
 from actors.graders.numbers import Number, read_number, same_number
 from actors.graders.shapes import Bracketed, Relation, Several, Single, Union
 from actors.graders.tidy import MAX_ANSWER, tidy
-from actors.graders.units import is_table_unit
+from actors.graders.units import is_in_table, read_unit
 
 Symbolic = Callable[[str, str], bool]
 """Whether two expressions, or two equations, are equal."""
@@ -78,6 +78,8 @@ def gold_kind(gold: str) -> GoldKind:
     letter = _LETTER.fullmatch(gold)
     number = None if letter else read_number(gold, lenient_unit=False)
     shape = shapes.read(gold)
+    if number is None and isinstance(shape, Single) and shape.text != gold:
+        return gold_kind(shape.text)
     text = bool(_BASED.fullmatch(gold)) or (isinstance(shape, Single) and shapes.is_text(gold))
     return GoldKind(letter[1] if letter else "", number, text, shape)
 
@@ -281,6 +283,5 @@ def _same_single(gold: str, answer: str, symbolic: Symbolic) -> bool:
 def _unitless(text: str) -> str:
     r"""``2\pi`` of ``2\pi cm``."""
     match = _TRAILING_UNIT.match(text)
-    if match and len(match[2]) > 1 and is_table_unit(match[2]):
-        return match[1]
-    return text
+    unit = read_unit(match[2]) if match and len(match[2]) > 1 else None
+    return match[1] if match and unit and is_in_table(unit) else text

@@ -39,11 +39,11 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("ms millisecond", "1/1000"),
         ("s sec second", "1"),
         ("min minute", "60"),
-        ("h hr hour", "3600"),
+        ("h hr hrs hour", "3600"),
         ("day", "86400"),
         ("week wk", "604800"),
     ),
-    "month": (("month mo", "1"), ("year yr", "12")),
+    "month": (("month mo mos", "1"), ("year yr yrs", "12")),
     "volume": (
         ("ml mL milliliter millilitre", "1/1000"),
         ("l L liter litre", "1"),
@@ -145,10 +145,9 @@ def read_unit(text: str) -> Unit | None:
     return Unit(tuple(sorted(powers.items())), factor)
 
 
-def is_table_unit(text: str) -> bool:
-    """Whether all of ``text`` is made of units from the table."""
-    unit = read_unit(text)
-    return unit is not None and all(kind in _TABLE for kind, _ in unit.kinds)
+def is_in_table(unit: Unit) -> bool:
+    """Whether all of ``unit`` comes from the table."""
+    return all(kind in _TABLE for kind, _ in unit.kinds)
 
 
 def _part(text: str) -> tuple[str, int, Fraction] | None:
