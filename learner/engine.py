@@ -87,7 +87,7 @@ class Learner:
         if self.config.gradient_checkpointing:
             self._model.gradient_checkpointing_enable({"use_reentrant": False})
         elements = sum(getattr(p, "ds_numel", p.numel()) for p in policy.parameters())
-        settings = zero.zero_config(self.config, dtype, elements)
+        settings = zero.zero_config(self.config, dtype, elements, self._place.device)
         with zero.quiet():
             self._engine, self._optimizer, *_ = self._deepspeed.initialize(
                 model=policy,
@@ -105,7 +105,8 @@ class Learner:
         self._probe(temperature)
 
     def _load(self, dtype: Dtype, temperature: float, trust: bool) -> Policy:
-        with zero.partitioned_loading(zero.zero_config(self.config, dtype, elements=0)):
+        settings = zero.zero_config(self.config, dtype, 0, self._place.device)
+        with zero.partitioned_loading(settings):
             model = load_model(self._folder, self._dtype, trust_remote_code=trust)
         return Policy(model, temperature)
 

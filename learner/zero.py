@@ -63,17 +63,21 @@ class Place:
         return cls(rank, world_size, device, master, port, timeout=1800.0)
 
 
-def zero_config(config: LearnerConfig, dtype: Dtype, elements: int) -> dict[str, Any]:
+def zero_config(
+    config: LearnerConfig, dtype: Dtype, elements: int, device: torch.device
+) -> dict[str, Any]:
     """DeepSpeed's configuration for a model of ``elements`` parameters.
 
     Gradients are reduced and accumulated in float32 whatever the model's type. Micro-batches
-    are counted by us, so DeepSpeed's own batch sizes are all 1.
+    are counted by us, so DeepSpeed's own batch sizes are all 1. On a CPU gradients are
+    all-reduced: its reduce-scatter starts a process per call to count NUMA nodes.
     """
     persistent = elements * TORCH_DTYPE[dtype].itemsize <= PERSISTENT_BYTES
     zero: dict[str, Any] = {
         "stage": 3,
         "overlap_comm": False,
         "contiguous_gradients": True,
+        "reduce_scatter": device.type != "cpu",
         "reduce_bucket_size": max(1, min(elements, BUCKET)),
         "stage3_prefetch_bucket_size": 0 if persistent else BUCKET,
         "stage3_param_persistence_threshold": max(1, elements) if persistent else 100_000,
