@@ -135,7 +135,7 @@ class Generator:
                 waiting = [
                     (prompt, await self._add(prompt, *given, sampling)) for prompt, given in inputs
                 ]
-                await self._engine.collective_rpc("reseed", args=(sampling.seed,))
+                await self.call_worker("reseed", sampling.seed)
             finally:
                 await self._engine.resume_generation()
         return waiting
@@ -224,7 +224,11 @@ class Generator:
         """
         if self._config.generators.tensor_parallel > 1:
             raise CoevolveError("checksums of a tensor-parallel engine are not available")
-        return dict((await self._engine.collective_rpc("weight_digests"))[0])
+        return dict((await self.call_worker("weight_digests"))[0])
+
+    async def call_worker(self, method: str, *arguments: Any) -> list[Any]:
+        """Call a method of the worker extension on every worker of the engine."""
+        return list(await self._engine.collective_rpc(method, args=arguments))
 
     async def version(self) -> int:
         """Version of the weights the engine computes with."""

@@ -18,6 +18,7 @@ from actors.waiting import NamedActor, wait_for
 from contracts.config import RunConfig
 from contracts.errors import DeadlineError
 from contracts.types import Generation, Prompt
+from learner.packing import balance
 
 
 class GeneratorPool:
@@ -126,7 +127,7 @@ class GeneratorPool:
         end = time.monotonic() + self._config.deadlines.generate
         weights = [_expected_tokens(prompt, completions, max_tokens) for prompt in prompts]
         streams: dict[ObjectRefGenerator, NamedActor] = {}
-        shares = deal(weights, len(self.actors))
+        shares = balance(weights, len(self.actors))
         seeds = np.random.SeedSequence(seed).generate_state(len(self.actors))
         for actor, share, own_seed in zip(self.actors, shares, seeds, strict=True):
             if share:
@@ -181,21 +182,6 @@ class GeneratorPool:
     def stop(self) -> None:
         """End all engines: in good order within ``deadlines.stop``, then by force."""
         stop_actors(self.actors, seconds=self._config.deadlines.stop)
-
-
-def deal(weights: Sequence[float], hands: int) -> list[list[int]]:
-    """Indices of ``weights`` dealt into ``hands`` piles of about equal sum, always alike.
-
-    Longest processing time first (Graham, 1969): the heaviest goes to the lightest pile.
-    Within a pile the order is that of the input.
-    """
-    piles: list[list[int]] = [[] for _ in range(hands)]
-    sums = [0.0] * hands
-    for index in sorted(range(len(weights)), key=lambda i: (-weights[i], i)):
-        lightest = min(range(hands), key=lambda hand: (sums[hand], hand))
-        piles[lightest].append(index)
-        sums[lightest] += weights[index]
-    return [sorted(pile) for pile in piles]
 
 
 def _expected_tokens(prompt: Prompt, completions: int, max_tokens: int) -> float:

@@ -12,7 +12,9 @@ from actors.runtime import ray_session
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A Ray session; yields its folder of logs."""
+    """A Ray session whose actors can import this folder; yields its folder of logs."""
     logs = tmp_path_factory.mktemp("logs")
-    with ray_session(logs):
-        yield logs
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        with ray_session(logs):
+            yield logs

@@ -1,0 +1,186 @@
+"""The learner ranks of a run as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from actors.engine import thread_environment, with_devices
+from actors.learner_rank import LearnerRank
+from actors.refs import GroupRef
+from actors.stopping import stop_actors
+from actors.waiting import NamedActor, wait_for
+from contracts.config import RunConfig
+from contracts.errors import IntegrityError
+from contracts.types import UpdateReport
+from learner.packing import balance
+
+if TYPE_CHECKING:
+    from actors.generator_pool import GeneratorPool
+    from actors.transfer.report import TransferReport
+
+PHASES = 4
+"""Of a broadcast, each with a deadline: init (after a failure), start, transfer, finish."""
+
+
+class LearnerGroup:
+    """All ranks of the learner, called together. Made by ``start``.
+
+    Args:
+        config: the run, with devices settled.
+        actors: the running ranks, in order.
+    """
+
+    def __init__(self, config: RunConfig, actors: Sequence[NamedActor]) -> None:
+        self._config = config
+        self.actors = tuple(actors)
+        self._generators: GeneratorPool | None = None
+        self._broken = False
+
+    @classmethod
+    def start(cls, config: RunConfig, model_folder: Path, log_folder: Path) -> LearnerGroup:
+        """Start all ranks and wait until they have met and loaded the model.
+
+        Args:
+            config: the run; ``auto`` devices are settled here.
+            model_folder: a Hugging Face model folder, readable where the actors run.
+            log_folder: where ``learner-0.log`` and so on go.
+
+        Raises:
+            DeadlineError: a rank did not start within ``deadlines.start``.
+            CoevolveError: a rank failed to start.
+        """
+        config = with_devices(config)
+        kind = ray.remote(LearnerRank).options(**_resources(config))
+        actors = []
+        for rank in range(config.learner.ranks):
+            log = log_folder.resolve() / f"learner-{rank}.log"
+            handle = kind.remote(rank, config, model_folder.resolve(), log)
+            actors.append(NamedActor(handle, f"learner rank {rank}", log))
+        group = cls(config, actors)
+        try:
+            group._meet()
+        except BaseException:
+            group.stop()
+            raise
+        return group
+
+    def _meet(self) -> None:
+        seconds = self._config.deadlines.start
+        first = self.actors[0]
+        address, port = wait_for(
+            first.handle.meeting_place.remote(),
+            seconds=seconds,
+            what=f"{first.name} to start",
+            actors=[first],
+        )
+        self._all("start", address, port, seconds=seconds, what="the learner ranks to start")
+
+    def update(self, minibatches: Sequence[Sequence[GroupRef]]) -> UpdateReport:
+        """One optimiser update per minibatch. Groups go to the ranks by reference.
+
+        Args:
+            minibatches: graded groups; each minibatch is spread over the ranks by cost.
+
+        Raises:
+            DeadlineError: the update did not end within ``deadlines.update``.
+            CoevolveError: a rank failed.
+        """
+        per_rank: list[list[list[Any]]] = [[] for _ in self.actors]
+        for minibatch in minibatches:
+            shares = balance([_cost(group) for group in minibatch], len(self.actors))
+            for work, share in zip(per_rank, shares, strict=True):
+                work.append([minibatch[index].ref for index in share])
+        references = [
+            actor.handle.update.remote(work)
+            for actor, work in zip(self.actors, per_rank, strict=True)
+        ]
+        seconds = self._config.deadlines.update
+        reports: list[UpdateReport] = self._wait(references, seconds, "an update of the learner")
+        return reports[0]
+
+    def connect(self, generators: GeneratorPool) -> None:
+        """Open the way for weights from rank 0 to every generator.
+
+        Raises:
+            DeadlineError: a generator did not join in time; names it.
+            CoevolveError: a generator or the rank failed.
+        """
+        self._generators = generators
+        first = self.actors[0]
+        # vLLM is imported on the way, which takes its time on a busy machine.
+        wait_for(
+            first.handle.connect.remote(generators.actors),
+            seconds=self._config.transfer.deadline + self._config.deadlines.start,
+            what="the learner to connect to the generators",
+            actors=[first],
+        )
+
+    def broadcast(self, version: int) -> TransferReport:
+        """Send the weights to every generator, as ``version``.
+
+        Raises:
+            DeadlineError: a phase did not end in time; names phase and generator.
+            IntegrityError: a generator has another version afterwards.
+            CoevolveError: a generator or a rank failed.
+        """
+        if self._generators is None:
+            raise RuntimeError("connect the generators before a broadcast")
+        seconds = PHASES * (self._config.transfer.deadline + 2 * 5.0)
+        what = f"the weight broadcast of version {version}"
+        reports = self._all("broadcast", version, seconds=seconds, what=what)
+        found = self._generators.versions()
+        if found != [version] * len(found):
+            raise IntegrityError(f"after {what} the generators have versions {found}")
+        report: TransferReport = reports[0]
+        return report
+
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 of each weight as exported, by Hugging Face parameter name."""
+        seconds = self._config.deadlines.update
+        sums = self._all("checksums", seconds=seconds, what="checksums of the learner's weights")
+        return dict(sums[0])
+
+    def export(self, folder: Path) -> None:
+        """Write a Hugging Face folder of the current weights; loads in transformers and vLLM."""
+        seconds = self._config.deadlines.update
+        self._all("export", folder.resolve(), seconds=seconds, what="the export of the model")
+
+    def _all(self, method: str, *arguments: Any, seconds: float, what: str) -> list[Any]:
+        """Call every rank alike and wait for all."""
+        references = [getattr(actor.handle, method).remote(*arguments) for actor in self.actors]
+        return self._wait(references, seconds, what)
+
+    def _wait(self, references: Sequence[Any], seconds: float, what: str) -> list[Any]:
+        try:
+            return list(wait_for(references, seconds=seconds, what=what, actors=self.actors))
+        except BaseException:
+            # Ranks that wait for a lost one in a collective cannot be stopped in good order.
+            self._broken = True
+            raise
+
+    def stop(self) -> None:
+        """End all ranks: in good order within ``deadlines.stop``, then by force."""
+        seconds = 0.0 if self._broken else self._config.deadlines.stop
+        stop_actors(self.actors, seconds=seconds)
+
+
+def _cost(group: GroupRef) -> float:
+    """Tokens of a group: its prompt once and all its completions."""
+    return group.summary.prompt_tokens + sum(group.summary.completion_tokens)
+
+
+def _resources(config: RunConfig) -> dict[str, Any]:
+    """Ray options of a rank: cores or a GPU, and the environment of its process."""
+    gpu = config.learner.device == "cuda"
+    environment = {"DS_ACCELERATOR": config.learner.device, "HF_HUB_OFFLINE": "1"}
+    if not gpu:
+        environment |= thread_environment(config.learner.threads)
+    return {
+        "num_cpus": 1 if gpu else config.learner.threads,
+        "num_gpus": 1 if gpu else 0,
+        "runtime_env": {"env_vars": environment},
+    }

@@ -1,0 +1,127 @@
+"""One ZeRO-3 rank of the learner in one Ray actor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from actors.logs import redirect_output
+from actors.waiting import NamedActor, wait_for
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+    from actors.transfer.report import TransferReport
+    from actors.transfer.sender import Sender
+    from contracts.config import RunConfig
+    from contracts.types import Group, UpdateReport
+    from learner.engine import Learner
+
+
+class LearnerRank:
+    """A rank of the learner. All ranks are called alike, at the same time, by the group.
+
+    Args:
+        rank: this rank; 0 sends the weights.
+        config: the run, with devices settled.
+        model_folder: the model to start from.
+        log: file that takes all output of this process.
+    """
+
+    def __init__(self, rank: int, config: RunConfig, model_folder: Path, log: Path) -> None:
+        redirect_output(log)
+        self._rank = rank
+        self._config = config
+        self._model_folder = model_folder
+        self._learner: Learner
+        self._sender: Sender | None = None
+
+    def meeting_place(self) -> tuple[str, int]:
+        """Address and free port of this process, for all ranks to meet at."""
+        from actors.ports import free_port
+
+        return ray.util.get_node_ip_address(), free_port()
+
+    def start(self, master: str, port: int) -> None:
+        """Load the model and join the other ranks. Collective."""
+        from learner.engine import Learner
+
+        config = self._config
+        self._learner = Learner(
+            self._model_folder,
+            config.learner,
+            dtype=config.model.dtype,
+            total_updates=config.total_updates,
+            seed=config.seed,
+            rank=self._rank,
+            world_size=config.learner.ranks,
+            master=master,
+            port=port,
+            trust_remote_code=config.model.trust_remote_code,
+            temperature=config.sampling.temperature,
+        )
+
+    def update(self, minibatches: Sequence[Sequence[ObjectRef[Group]]]) -> UpdateReport:
+        """Fetch this rank's groups, make samples of them, update. Collective."""
+        from learner.samples import samples_of
+
+        batches = []
+        for references in minibatches:
+            groups = wait_for(
+                list(references),
+                seconds=self._config.deadlines.update,
+                what=f"groups for learner rank {self._rank}",
+            )
+            samples = [samples_of(group, self._config.learner) for group in groups]
+            batches.append([sample for of_group in samples for sample in of_group])
+        return self._learner.update(batches)
+
+    def connect(self, generators: Sequence[NamedActor]) -> None:
+        """Open the way to the generators. Rank 0 only."""
+        # Imported here: it brings vLLM, which only the sender needs.
+        from actors.transfer.client import GeneratorClient
+        from actors.transfer.sender import Sender
+
+        transfer = self._config.transfer
+        client = GeneratorClient(
+            generators,
+            workers=self._config.generators.tensor_parallel,
+            seconds=transfer.deadline,
+        )
+        self._sender = Sender(
+            self._learner.weights(),
+            client,
+            backend=transfer.backend,
+            address=ray.util.get_node_ip_address(),
+            bucket_mib=transfer.bucket_mib,
+            seconds=transfer.deadline,
+        )
+        self._sender.connect()
+
+    def broadcast(self, version: int) -> TransferReport | None:
+        """Send the weights (rank 0), or help to gather them (the others). Collective."""
+        if self._sender is not None:
+            return self._sender.send(version)
+        for _ in self._learner.weights():
+            pass
+        return None
+
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 of each weight as exported. Collective."""
+        from actors.transfer.digests import digests_of
+
+        return digests_of(self._learner.weights())
+
+    def export(self, folder: Path) -> None:
+        """Write a Hugging Face folder. Collective; rank 0 writes."""
+        self._learner.export(folder)
+
+    def stop(self) -> None:
+        """Leave the other ranks in good order. Collective."""
+        self._sender = None
+        learner: Any = getattr(self, "_learner", None)
+        if learner is not None:
+            learner.close()

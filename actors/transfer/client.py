@@ -1,0 +1,116 @@
+"""The learner's line to the generators during a weight broadcast."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import ray
+from ray.exceptions import RayError
+
+from actors.waiting import NamedActor, wait_for
+from contracts.errors import DeadlineError
+
+Phase = Literal["init", "start", "transfer", "finish"]
+
+GRACE_SECONDS = 5.0
+"""How much longer than the phase itself a transport thread is waited for: the call to the
+engines, which can name who is silent, is to give up first."""
+
+
+class GeneratorClient:
+    """vLLM's weight-sync client over Ray, with a rank for each engine and deadlines for all.
+
+    vLLM's own client tells every engine the same ``rank_offset``, so that the workers of
+    several engines would claim the same ranks.
+
+    Args:
+        generators: the engines' actors.
+        workers: workers per engine (tensor parallelism).
+        seconds: deadline of each phase.
+    """
+
+    def __init__(self, generators: Sequence[NamedActor], *, workers: int, seconds: float) -> None:
+        self.generators = tuple(generators)
+        self.workers = workers
+        self.seconds = seconds
+        self.version = 0
+        self.durations: dict[Phase, float] = {}
+        self._phase: Phase | None = None
+        self._since = 0.0
+
+    @property
+    def world_size(self) -> int:
+        """Members of a transfer group: the sender and every worker of every engine."""
+        return 1 + self.workers * len(self.generators)
+
+    def begin(self, version: int) -> None:
+        """A new broadcast: what is timed and announced from now on is of ``version``."""
+        self.version = version
+        self.durations = {}
+
+    def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
+        """Call every engine into a transfer group, each with ranks of its own."""
+        first = int(init_info["rank_offset"])
+        invitations = [
+            init_info | {"rank_offset": first + index * self.workers}
+            for index in range(len(self.generators))
+        ]
+        self._call("init", "init_weight_transfer_engine", invitations)
+
+    def start_weight_update(self) -> None:
+        """Make every engine stop sampling and get ready."""
+        self._call("start", "start_weight_update")
+
+    def update_weights(self, update_info: dict[str, Any]) -> None:
+        """Make every engine receive. Runs while this side sends."""
+        # By reference: names and shapes of a large model are stored once, not once an engine.
+        shared = ray.put(update_info)
+        self._call("transfer", "update_weights", [shared] * len(self.generators))
+
+    def finish_weight_update(self, weight_version: str | None = None) -> None:
+        """Make every engine take the weights into use, under the announced version."""
+        version = weight_version or str(self.version)
+        self._call("finish", "finish_weight_update", [version] * len(self.generators))
+
+    def abandon(self) -> None:
+        """Tell every engine that the update is off. Nobody is waited for."""
+        for generator in self.generators:
+            generator.handle.abandon_weight_update.remote()
+
+    def overdue(self) -> DeadlineError | None:
+        """What the running phase is late for, if it is."""
+        phase, since = self._phase, self._since
+        if phase is None or time.monotonic() - since < self.seconds + GRACE_SECONDS:
+            return None
+        return DeadlineError(self._what(phase), self.seconds)
+
+    def _call(self, phase: Phase, method: str, arguments: Sequence[Any] | None = None) -> None:
+        with self._timed(phase):
+            references = [
+                getattr(generator.handle, method).remote(
+                    *(() if arguments is None else (arguments[index],))
+                )
+                for index, generator in enumerate(self.generators)
+            ]
+            wait_for(
+                references, seconds=self.seconds, what=self._what(phase), actors=self.generators
+            )
+
+    def _what(self, phase: Phase) -> str:
+        names = ", ".join(generator.name for generator in self.generators)
+        of = "" if phase == "init" else f" of version {self.version}"
+        return f"phase '{phase}' of the weight broadcast{of} to {names}"
+
+    @contextmanager
+    def _timed(self, phase: Phase) -> Iterator[None]:
+        self._phase, self._since = phase, time.monotonic()
+        try:
+            yield
+        except RayError as error:
+            raise DeadlineError(self._what(phase), self.seconds) from error
+        finally:
+            self.durations[phase] = time.monotonic() - self._since
+            self._phase = None
