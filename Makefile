@@ -16,6 +16,8 @@ INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 # DeepSpeed compiles what it needs when it needs it, not on installation.
 INSTALL := DS_BUILD_OPS=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--no-deps --no-build-isolation $(INDEX)
+# Without this, torch does not find the ninja of a set-up that is not activated.
+export PATH := $(abspath $(BIN)):$(PATH)
 SOURCES := contracts recycler learner actors services tests deploy
 
 .DEFAULT_GOAL := help

@@ -56,7 +56,7 @@ def load_config(
     except ValidationError as error:
         problems += problems_of(error, RunConfig, draft.origin)
     if problems:
-        raise together(problems)
+        raise together(problems, "problems in the configuration")
     return config
 
 

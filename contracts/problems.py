@@ -58,13 +58,16 @@ class Problem:
     remedy: str = ""
 
 
-def together(problems: Sequence[Problem]) -> UserError:
-    """One error of all ``problems``, of which there is at least one."""
+def together(problems: Sequence[Problem], heading: str) -> UserError:
+    """One error of all ``problems``, of which there is at least one.
+
+    ``heading`` follows their number, where there are several: ``problems in the configuration``.
+    """
     if len(problems) == 1:
         only = problems[0]
         return UserError(only.what, where=only.where, remedy=only.remedy)
     lines = [f"  {p.where}: {p.what}" + (f"\n    {p.remedy}" if p.remedy else "") for p in problems]
-    return UserError("\n".join([f"{len(problems)} problems in the configuration", *lines]))
+    return UserError("\n".join([f"{len(problems)} {heading}", *lines]))
 
 
 def problems_of(error: ValidationError, root: type[BaseModel], origin: Origin) -> list[Problem]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -172,7 +174,20 @@ def say(word: str, error: BaseException, style: str) -> None:
 
 def main() -> None:
     """Entry point of the ``coevolve`` command."""
+    find_tools_and_modules()
     app()
+
+
+def find_tools_and_modules() -> None:
+    """Make the tools beside the interpreter and the modules of the working directory findable.
+
+    torch looks for ``ninja`` on PATH, where it is not if the environment was not activated; a
+    ``module:function`` of the user's is most often a file where the command is given.
+    """
+    tools = str(Path(sys.executable).parent)
+    os.environ["PATH"] = os.pathsep.join([tools, os.environ.get("PATH", os.defpath)])
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
 
 
 if __name__ == "__main__":
