@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from actors.graders.tidy import words as word_set
 
-MAX_DEPTH = 40
+MAX_DEPTH = 20
 """Deepest nesting of brackets that is read."""
 
 
@@ -98,10 +98,12 @@ def read(text: str, *, grouped: bool = True) -> Shape:
     return _bracketed(text) or _plus_minus(text) or Single(text)
 
 
-def items(text: str, *, grouped: bool) -> tuple[str, ...]:
-    """``text`` as a list, of one item if need be."""
-    shape = read(text, grouped=grouped)
-    return shape.items if isinstance(shape, Several) else (text,)
+def is_readable(text: str) -> bool:
+    """Whether the brackets of ``text`` match up and are not nested too deeply.
+
+    The shape of a bracket does not matter: ``(1, 2]`` is an interval.
+    """
+    return _split(text, frozenset(), grouped=False) is not None
 
 
 def _tokens(text: str, *, grouped: bool) -> Iterator[str]:

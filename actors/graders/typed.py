@@ -144,6 +144,8 @@ def _consistent(values: list[str]) -> bool:
 
 
 def _same_shape(shape: shapes.Shape, answer: str, symbolic: Symbolic) -> bool:
+    if not shapes.is_readable(answer):
+        return False
     match shape:
         case Several():
             return _same_several(shape, answer, symbolic)

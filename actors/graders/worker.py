@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import resource
 import signal
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
+from typing import Any
 
 from actors.graders.registry import grader
 from contracts.types import Grade
@@ -28,11 +31,24 @@ class Failure:
 def prepare() -> None:
     """Initialise a grader process: it dies with its parent, at once, and has limited memory."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _leave_fork_server_to_its_owner()
     # Python's handler would wait for a long computation in C to end before it runs.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = MEMORY_LIMIT if hard == resource.RLIM_INFINITY else min(MEMORY_LIMIT, hard)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def _leave_fork_server_to_its_owner() -> None:
+    """Close this process's end of the pipe that keeps the fork server alive.
+
+    With it the server, and so this process, would outlive an owner that was killed while this
+    process computes. There is no public way to reach it.
+    """
+    server: Any = forkserver._forkserver
+    if server._forkserver_alive_fd is not None:
+        os.close(server._forkserver_alive_fd)
+        server._forkserver_alive_fd = None
 
 
 def grade_all(name: str, gold: str, responses: Sequence[str]) -> list[Grade | Failure]:
