@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.errors import UserError
@@ -60,6 +60,7 @@ def test_scalars_are_those_of_yaml_1_2(text, value):
     assert type(parsed) is type(value)
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(texts, values))
 def test_what_is_dumped_is_read_back(data):
     assert parse_document(dump(data), "x").data == data
