@@ -68,17 +68,17 @@ def _compared(sum_: Sum) -> str:
 
 
 def _proposed(sum_: Sum) -> str:
-    return f"Question: What is {sum_.terms}?\nProposed answer: {sum_.proposed}"
+    return f"What is {sum_.terms}?\nProposed answer: {sum_.proposed}"
 
 
 def _judged(sum_: Sum) -> tuple[str, str]:
     verdict = "No" if sum_.off else "Yes"
-    return f"{_proposed(sum_)}\nIs it correct?", f"{_compared(sum_)} {_box(verdict)}"
+    return f"{_proposed(sum_)}\nCorrect?", f"{_compared(sum_)} {_box(verdict)}"
 
 
 def _reflected(sum_: Sum) -> tuple[str, str]:
     answer = f"{_compared(sum_)} The answer is {_box(sum_.value)}."
-    return f"{_proposed(sum_)}\nCheck it and answer.", answer
+    return f"{_proposed(sum_)}\nCheck it.", answer
 
 
 def _paired(sum_: Sum, right_first: bool) -> tuple[str, str]:
@@ -87,9 +87,7 @@ def _paired(sum_: Sum, right_first: bool) -> tuple[str, str]:
     if not right_first:
         first, second = second, first
     letter = "A" if right_first else "B"
-    question = (
-        f"Question: What is {sum_.terms}?\nAnswer A: {first}\nAnswer B: {second}\nWhich is correct?"
-    )
+    question = f"What is {sum_.terms}?\nAnswer A: {first}\nAnswer B: {second}\nWhich?"
     return question, (
         f"{sum_.terms} = {sum_.value}. Answer A is {first}, answer B is {second}. "
         f"{sum_.value} is answer {letter}. {_box(letter)}"
@@ -132,7 +130,7 @@ _TO_REFLECT = (
 )
 """Examples of each reflection wording: wrong right right wrong, and its mirror image."""
 
-_PROPOSAL = "Question: $question\nProposed answer: $candidate\n"
+_PROPOSAL = "$question\nProposed answer: $candidate\n"
 
 WORKED: Style = {
     Objective.SOLVE: tuple(
@@ -142,7 +140,7 @@ WORKED: Style = {
     Objective.POINTWISE: tuple(
         PromptTemplate(
             f"worked-point-{n}",
-            f"{_PROPOSAL}Is it correct?",
+            f"{_PROPOSAL}Correct?",
             _chat(ASK_YES_NO, map(_judged, sums)),
         )
         for n, sums in enumerate(_TO_JUDGE, 1)
@@ -150,7 +148,7 @@ WORKED: Style = {
     Objective.PAIRWISE: tuple(
         PromptTemplate(
             f"worked-pair-{n}",
-            "Question: $question\nAnswer A: $first\nAnswer B: $second\nWhich is correct?",
+            "$question\nAnswer A: $first\nAnswer B: $second\nWhich?",
             _chat(ASK_A_B, (_paired(sum_, right_first) for sum_, right_first in sums)),
         )
         for n, sums in enumerate(_TO_COMPARE, 1)
@@ -158,7 +156,7 @@ WORKED: Style = {
     Objective.REFLECT: tuple(
         PromptTemplate(
             f"worked-reflect-{n}",
-            f"{_PROPOSAL}Check it and answer.",
+            f"{_PROPOSAL}Check it.",
             _chat(ASK_ANSWER, map(_reflected, sums)),
         )
         for n, sums in enumerate(_TO_REFLECT, 1)
