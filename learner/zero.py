@@ -27,6 +27,9 @@ TORCH_DTYPE: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": tor
 PERSISTENT_BYTES = 1 << 30
 """A model up to this size stays gathered between uses: gathering it anew would cost more."""
 
+SMALL = 100_000
+"""Of a larger model, parameters up to this many elements stay gathered all the same."""
+
 BUCKET = 50_000_000
 """Elements of a gradient bucket; smaller models get a bucket of their own size."""
 
@@ -80,7 +83,7 @@ def zero_config(
         "reduce_scatter": device.type != "cpu",
         "reduce_bucket_size": max(1, min(elements, BUCKET)),
         "stage3_prefetch_bucket_size": 0 if persistent else BUCKET,
-        "stage3_param_persistence_threshold": max(1, elements) if persistent else 100_000,
+        "stage3_param_persistence_threshold": max(1, elements) if persistent else SMALL,
         "memory_efficient_linear": not persistent,
     }
     if config.offload_optimizer:
@@ -143,7 +146,7 @@ def quieten_loggers() -> None:
         logger = logging.getLogger(name)
         logger.setLevel(logging.WARNING)
         for handler in logger.handlers:
-            if isinstance(handler, logging.StreamHandler):
+            if type(handler) is logging.StreamHandler:
                 handler.setStream(sys.stderr)
 
 
@@ -152,7 +155,12 @@ def import_deepspeed(device: torch.device) -> Any:
     os.environ["DS_ACCELERATOR"] = device.type
     with quiet():
         import deepspeed
+        import deepspeed.ops
     quieten_loggers()
+    if device.type == "cpu":
+        # Else DeepSpeed tries the compiler on every operator it has, and builds one for an
+        # inference all-reduce that training never calls: a minute on a fresh machine.
+        deepspeed.ops.__compatible_ops__ = {}
     return deepspeed
 
 

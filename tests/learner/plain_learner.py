@@ -33,7 +33,11 @@ def plain_loss(
     old: Sequence[Sequence[float]] | None = None,
     reference: nn.Module | None = None,
 ) -> Tensor:
-    """The loss of one optimiser batch. ``old``: as recomputed; None: the sampler's."""
+    """The loss of one optimiser batch, of a float64 model (in float32 ties would be misread).
+
+    ``old``: as recomputed; None: the sampler's.
+    """
+    assert next(model.parameters()).dtype == torch.float64
     total = torch.zeros((), dtype=torch.float64)
     for objective in Objective:
         members = [i for i, s in enumerate(samples) if s.objective is objective]
