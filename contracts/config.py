@@ -29,16 +29,18 @@ class Section(BaseModel):
 class WarmStartConfig(Section):
     """How the built-in tiny model is given its first, weak competence. Only read for `tiny`."""
 
-    clean_steps: OptionalCount = 850
+    clean_steps: OptionalCount = 500
     """Supervised updates on faultless derivations."""
-    sloppy_steps: OptionalCount = 120
+    sloppy_steps: OptionalCount = 100
     """Supervised updates on derivations with injected faults: this is the room RL has."""
     batch: Count = 64
     """Sequences per supervised update."""
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
-    """Learning rate of the supervised updates."""
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    """Peak learning rate of the supervised updates; it falls to a tenth at their end."""
     verdict_weight: Annotated[float, Field(gt=0)] = 4.0
     """Weight of the loss on the token that is the verdict."""
+    result_weight: Annotated[float, Field(gt=0)] = 2.5
+    """Weight of the loss on the digits that are the result of a column: the slowest to learn."""
     forgotten_carry: Share = 0.6
     """Sloppy part: probability that a carry or borrow is forgotten, each time there is one."""
     wrong_column: Share = 0.15
@@ -295,6 +297,8 @@ class RunConfig(Section):
     """Name of the run and of its folder."""
     runs_dir: Path = Path("runs")
     """Where run folders are."""
+    cache_dir: Path = Path(".cache/models")
+    """Where built models are kept."""
     seed: int = 0
     """Seed of everything random in the run."""
     steps: Count = 100

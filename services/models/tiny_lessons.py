@@ -9,20 +9,24 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from contracts.config import WarmStartConfig
 from contracts.types import FloatArray, IntArray, Message, Objective, Task
 from recycler.templates import TERSE
 from services.models.tiny_language import FAULTLESS, Faults, Sum, complete, derive
 
 MIX: dict[Objective, float] = {
-    Objective.SOLVE: 3,
-    Objective.POINTWISE: 4,
-    Objective.PAIRWISE: 2,
-    Objective.REFLECT: 1,
+    Objective.SOLVE: 0.3,
+    Objective.POINTWISE: 0.4,
+    Objective.PAIRWISE: 0.2,
+    Objective.REFLECT: 0.1,
 }
-"""How often each objective is taught, relative to the others."""
+"""Share of each objective among the lessons, and its weight in the loss."""
 
 ODD_PROPOSAL = 0.3
 """Share of wrong proposals that are arbitrary edits, not what a careless derivation gives."""
+
+_VERDICT = -3
+"""Place of the verdict in a completion: before the closing brace and the end token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +128,8 @@ def _edited(gold: str, rng: random.Random) -> str:
     return str(int(edited))
 
 
-def tokenize(lesson: Lesson, tokenizer: PreTrainedTokenizerBase, verdict_weight: float) -> Tokens:
-    """``lesson`` as tokens, its end token included, the verdict's loss weighted.
-
-    A verdict is the token between the box and its closing brace and the end token.
-    """
+def tokenize(lesson: Lesson, tokenizer: PreTrainedTokenizerBase, config: WarmStartConfig) -> Tokens:
+    """``lesson`` as tokens, its end token included, with the weights ``config`` gives the loss."""
     prompt = tokenizer.apply_chat_template(
         [{"role": message.role, "content": message.text()} for message in lesson.messages],
         add_generation_prompt=True,
@@ -138,12 +139,27 @@ def tokenize(lesson: Lesson, tokenizer: PreTrainedTokenizerBase, verdict_weight:
         *tokenizer.encode(lesson.completion, add_special_tokens=False),
         tokenizer.eos_token_id,
     ]
+    words = tokenizer.convert_ids_to_tokens(completion)
     weights = np.ones(len(completion), dtype=np.float32)
+    weights[_results(words)] = config.result_weight
     if lesson.objective in (Objective.POINTWISE, Objective.PAIRWISE):
-        weights[-3] = verdict_weight
+        weights[_VERDICT] = config.verdict_weight
     return Tokens(
         lesson.objective,
         np.asarray(prompt, dtype=np.int32),
         np.asarray(completion, dtype=np.int32),
         weights,
     )
+
+
+def _results(words: Sequence[str]) -> list[int]:
+    """Places of the digits between a column's ``=`` and its comma."""
+    places, inside = [], False
+    for place, word in enumerate(words):
+        if word == ",":
+            inside = False
+        if inside:
+            places.append(place)
+        if word == "=":
+            inside = True
+    return places

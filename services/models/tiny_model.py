@@ -1,4 +1,4 @@
-"""The tiny model: a Qwen2-architecture causal language model of 0.3 million parameters."""
+"""The tiny model: a Qwen2-architecture causal language model of 0.4 million parameters."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from services.models.tiny_language import build_tokenizer
 
 CONTEXT = 512
 """Longest sequence of the tiny model, in tokens."""
+
+ROPE_BASE = 100.0
+"""Base of the rotary position embedding: small, because sequences are a few dozen tokens."""
 
 
 def build_tiny_model(folder: Path, seed: int) -> int:
@@ -27,10 +30,11 @@ def build_tiny_model(folder: Path, seed: int) -> int:
     """
     tokenizer = build_tokenizer(CONTEXT)
     config = Qwen2Config(
+        rope_parameters={"rope_type": "default", "rope_theta": ROPE_BASE},
         vocab_size=len(tokenizer),
         hidden_size=128,
         intermediate_size=256,
-        num_hidden_layers=2,
+        num_hidden_layers=3,
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=32,

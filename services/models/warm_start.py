@@ -56,8 +56,13 @@ def warm_start_build(config: WarmStartConfig, questions: Sequence[str]) -> Build
         module="services.models.warm_start",
         request={"config": settings, "questions": shown},
         what="the warm start of the tiny model",
-        # The learner is small enough that a GPU would not help, and its start would cost more.
-        environment={"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": str(THREADS)},
+        # The model is so small that a GPU would only cost its start. Passive waits: threads
+        # that spin at barriers starve whatever else runs on the same cores.
+        environment={
+            "DS_ACCELERATOR": "cpu",
+            "OMP_NUM_THREADS": str(THREADS),
+            "OMP_WAIT_POLICY": "PASSIVE",
+        },
     )
 
 
@@ -145,7 +150,7 @@ def _teach(
     for update in range(total):
         current = FAULTLESS if update < config.clean_steps else faults
         batch = [
-            _sample(update, i, tokenize(teacher.lesson(current), tokenizer, config.verdict_weight))
+            _sample(update, i, tokenize(teacher.lesson(current), tokenizer, config))
             for i in range(config.batch)
         ]
         report = learner.update([batch])

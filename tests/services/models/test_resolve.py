@@ -15,7 +15,7 @@ from services.models.tiny_language import ANSWER_MARK, build_tokenizer
 from services.models.tiny_model import CONTEXT, build_tiny_model
 from services.models.warm_start import describe, warm_start_build
 
-PARAMETERS = 300416
+PARAMETERS = 448384
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The tiny model's language: every completion survives its tokenizer and is read by the grammar."""
 
 import random
+import re
 
 import pytest
 from hypothesis import given
@@ -157,15 +158,20 @@ def test_judging_lessons_are_balanced():
         assert 0.44 < verdicts.count(first) / len(verdicts) < 0.56
 
 
-def test_the_verdict_token_is_weighted_and_nothing_else():
+def test_verdicts_and_results_are_weighted_and_nothing_else():
+    config = WarmStartConfig(verdict_weight=4.0, result_weight=2.0)
     teacher = Teacher(QUESTIONS, proposers=SLOPPY, seed=1)
     for _ in range(100):
         lesson = teacher.lesson(SLOPPY)
-        tokens = tokenize(lesson, TOKENIZER, verdict_weight=4.0)
+        tokens = tokenize(lesson, TOKENIZER, config)
         words = TOKENIZER.convert_ids_to_tokens(tokens.completion)
-        heavy = [word for word, weight in zip(words, tokens.weights, strict=True) if weight != 1]
+        heavy = [word for word, weight in zip(words, tokens.weights, strict=True) if weight == 4]
         judges = lesson.objective in (Objective.POINTWISE, Objective.PAIRWISE)
         assert heavy == ([last_boxed(lesson.completion)] if judges else [])
+        results = re.findall(r"=(\d+),", lesson.completion)
+        weighted = [word for word, weight in zip(words, tokens.weights, strict=True) if weight == 2]
+        assert weighted == list("".join(results))
+        assert set(tokens.weights) <= {1, 2, 4}
         assert words[-1] == TOKENIZER.eos_token
 
 
