@@ -87,7 +87,7 @@ def _paired(sum_: Sum, right_first: bool) -> tuple[str, str]:
     if not right_first:
         first, second = second, first
     letter = "A" if right_first else "B"
-    question = f"What is {sum_.terms}?\nAnswer A: {first}\nAnswer B: {second}\nWhich?"
+    question = f"What is {sum_.terms}?\nAnswer A: {first}\nAnswer B: {second}\nWhich is correct?"
     return question, (
         f"{sum_.terms} = {sum_.value}. Answer A is {first}, answer B is {second}. "
         f"{sum_.value} is answer {letter}. {_box(letter)}"
@@ -148,7 +148,7 @@ WORKED: Style = {
     Objective.PAIRWISE: tuple(
         PromptTemplate(
             f"worked-pair-{n}",
-            "$question\nAnswer A: $first\nAnswer B: $second\nWhich?",
+            "$question\nAnswer A: $first\nAnswer B: $second\nWhich is correct?",
             _chat(ASK_A_B, (_paired(sum_, right_first) for sum_, right_first in sums)),
         )
         for n, sums in enumerate(_TO_COMPARE, 1)
