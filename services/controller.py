@@ -42,6 +42,7 @@ class Controller:
     def __init__(
         self,
         config: RunConfig,
+        *,
         tasks: TaskStream,
         actors: Actors,
         evaluator: Evaluator,

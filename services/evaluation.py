@@ -16,9 +16,10 @@ from actors.waiting import wait_for
 from contracts.config import RunConfig
 from contracts.grammar import NO, YES, verdict_of
 from contracts.types import Candidate, Group, GroupSummary, Objective, Prompt, Task
+from recycler.candidates import may_be_shown
 from recycler.recycle import pairwise_prompt, pointwise_prompt, reflect_prompt, solve_prompt
-from services.rollouts import Rollouts
 from services.records import EvaluationRecord, ExampleRecord
+from services.rollouts import Rollouts
 from services.seeds import derive_seed
 from services.statistics import Score, balanced_accuracy, proportion
 
@@ -51,7 +52,10 @@ class Evaluator:
             seed=derive_seed(self._config.seed, "bank"),
         )
         seed = derive_seed(self._config.seed, "bank", "choice")
-        self._bank = tuple(bank_entry(group, seed) for group in self._fetch(groups))
+        self._bank = tuple(
+            bank_entry(group, seed, self._config.recycle.longest_answer)
+            for group in self._fetch(groups)
+        )
 
     def evaluate(self, step: int, *, tasks: int, greedy: bool) -> EvaluationRecord:
         """Scores on the first ``tasks`` held-out tasks, with 95 % intervals.
@@ -97,10 +101,11 @@ class Evaluator:
         return list(wait_for(refs, seconds=self._config.deadlines.grade, what="graded groups"))
 
 
-def bank_entry(group: Group, seed: int) -> BankEntry:
+def bank_entry(group: Group, seed: int, longest_answer: int) -> BankEntry:
     """Choose one right and one wrong answer of a group, at random but the same for a seed."""
     draw = random.Random(f"{seed}/{group.prompt.task.id}")
-    candidates = [Candidate.of(rollout) for rollout in group.rollouts if rollout.grade.extracted]
+    shown = [rollout for rollout in group.rollouts if may_be_shown(rollout, longest_answer)]
+    candidates = [Candidate.of(rollout) for rollout in shown]
     right = [candidate for candidate in candidates if candidate.correct]
     wrong = [candidate for candidate in candidates if not candidate.correct]
     return BankEntry(

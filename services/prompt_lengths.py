@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 LONGEST = 256
 """Tasks with the longest questions, by characters, that are tokenised for the check."""
 
-ANSWER_TOKENS = 16
-"""Room for a candidate's final answer in a judge prompt; longer ones are not recycled."""
-
 
 def check_prompts(config: RunConfig, tasks: TaskSplit, folder: Path) -> None:
     """Refuse a run in which a prompt and its completion do not fit ``model.max_context``.
@@ -39,7 +36,10 @@ def check_prompts(config: RunConfig, tasks: TaskSplit, folder: Path) -> None:
     room = config.model.max_context - config.sampling.max_tokens
     _check(_solve(longest, config), tokenizer, room, 0)
     if config.recycle.enabled:
-        shown = config.sampling.max_tokens if config.recycle.reasoning_share else ANSWER_TOKENS
+        # A token stands for a byte at least, so an answer has no more tokens than bytes.
+        shown = config.recycle.longest_answer
+        if config.recycle.reasoning_share:
+            shown = max(shown, config.sampling.max_tokens)
         _check(_judge_one(longest, config), tokenizer, room, shown)
         _check(_judge_two(longest, config), tokenizer, room, 2 * shown)
 
@@ -50,18 +50,26 @@ def _solve(tasks: Sequence[Task], config: RunConfig) -> list[Prompt]:
 
 def _judge_one(tasks: Sequence[Task], config: RunConfig) -> list[Prompt]:
     style = config.recycle.style
-    empty = [_empty_candidate(task) for task in tasks]
+    empty = [_empty_candidate(task, correct=True) for task in tasks]
     return [make(one, style, 0) for one in empty for make in (pointwise_prompt, reflect_prompt)]
 
 
 def _judge_two(tasks: Sequence[Task], config: RunConfig) -> list[Prompt]:
     style = config.recycle.style
-    empty = [_empty_candidate(task) for task in tasks]
-    return [pairwise_prompt(one, one, style, 0, right_first=True) for one in empty]
+    return [
+        pairwise_prompt(
+            _empty_candidate(task, correct=True),
+            _empty_candidate(task, correct=False),
+            style,
+            0,
+            right_first=True,
+        )
+        for task in tasks
+    ]
 
 
-def _empty_candidate(task: Task) -> Candidate:
-    return Candidate(task=task, completion_id="", answer="", reasoning="", correct=False)
+def _empty_candidate(task: Task, *, correct: bool) -> Candidate:
+    return Candidate(task=task, completion_id="", answer="", reasoning="", correct=correct)
 
 
 def _check(

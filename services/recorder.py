@@ -50,7 +50,15 @@ class Recorder:
         read: Sequence[Group],
     ) -> None:
         """Keep a step: metrics, times by phase in seconds, and the first rollouts of ``read``."""
-        metrics = step_metrics(step, version, epoch, summaries, ages, recycled, report)
+        metrics = step_metrics(
+            step=step,
+            version=version,
+            epoch=epoch,
+            summaries=summaries,
+            ages=ages,
+            recycled=recycled,
+            report=report,
+        )
         now = time.monotonic()
         seconds, self._clock = now - self._clock, now
         timing = StepTiming(
@@ -81,6 +89,7 @@ class Recorder:
 
 
 def step_metrics(
+    *,
     step: int,
     version: int,
     epoch: int,

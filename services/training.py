@@ -24,8 +24,8 @@ from services.live import LiveView
 from services.metrics import Metrics
 from services.models.resolve import ModelInfo, prepare_model
 from services.prompt_lengths import check_prompts
-from services.records import SCORES, EvaluationRecord, ModelSummary, Scores, Summary
 from services.recorder import Recorder
+from services.records import SCORES, EvaluationRecord, ModelSummary, Scores, Summary
 from services.report import write_report
 from services.rollouts import PhaseClock, Rollouts
 from services.run_folder import RunFolder
@@ -56,30 +56,36 @@ def train(config: RunConfig, *, overwrite: bool = False) -> Path:
         overwrite: replace a run of the same name.
 
     Raises:
-        UserError: bad input; nothing was started.
+        UserError: bad input; no actor was started.
         CoevolveError: the run failed; its folder can be read, the logs tell more.
         Stopped: a signal ended the run; its folder can be read.
     """
     started = time.monotonic()
-    prepared = prepare(config, overwrite=overwrite)
-    view = LiveView(config, model_text(prepared.model))
-    with view, Metrics(config.name, config.metrics_port) as metrics:
-        recorder = Recorder(prepared.folder, view, metrics)
-        with summary_at_end(prepared, recorder, started):
-            run_loop(prepared, recorder)
-    write_report(prepared.folder.path)
+    preflight.check(config, overwrite=overwrite)
+    tasks = load_tasks(config.tasks, config.recycle.style)
+    with LiveView(config, config.model.name) as view:
+        prepared = prepare(config, tasks, view, overwrite=overwrite)
+        with Metrics(config.name, config.metrics_port) as metrics:
+            recorder = Recorder(prepared.folder, view, metrics)
+            with ended_well(prepared, recorder, started):
+                run_loop(prepared, recorder)
     return prepared.folder.path
 
 
-def prepare(config: RunConfig, *, overwrite: bool) -> Prepared:
-    """Everything that can fail before an actor starts, and the run folder.
+def prepare(config: RunConfig, tasks: TaskSplit, view: LiveView, *, overwrite: bool) -> Prepared:
+    """Build or find the model, check that prompts fit it, and make the run folder.
 
     Raises:
         UserError: what is wrong, where, and what to do.
     """
-    preflight.check(config, overwrite=overwrite)
-    tasks = load_tasks(config.tasks, config.recycle.style)
-    model = prepare_model(config, tasks)
+    view.phase("preparing the model")
+    model = prepare_model(
+        config.model,
+        config.cache_dir,
+        log=config.cache_dir / "build.log",
+        questions=[task.question for task in tasks.train],
+        progress=view.phase,
+    )
     check_prompts(config, tasks, model.folder)
     folder = RunFolder.create(config.folder, dump_config(config), overwrite=overwrite)
     return Prepared(config, tasks, model, folder)
@@ -97,11 +103,11 @@ def run_loop(prepared: Prepared, recorder: Recorder) -> None:
         actors = start_actors(prepared, clock, stack)
         controller = Controller(
             config,
-            TaskStream(prepared.tasks.train, config.tasks.seed),
-            actors,
-            Evaluator(actors.rollouts, prepared.tasks.held_out, config),
-            recorder,
-            clock,
+            tasks=TaskStream(prepared.tasks.train, config.tasks.seed),
+            actors=actors,
+            evaluator=Evaluator(actors.rollouts, prepared.tasks.held_out, config),
+            recorder=recorder,
+            clock=clock,
         )
         controller.run()
         recorder.phase("saving")
@@ -113,20 +119,21 @@ def start_actors(prepared: Prepared, clock: PhaseClock, stack: ExitStack) -> Act
     config, logs, model = prepared.config, prepared.folder.logs, prepared.model.folder
     verifiers = VerifierPool.start(config, logs)
     stack.callback(verifiers.stop)
-    recycler = Recycler(config.recycle, config.deadlines.grade)
-    stack.callback(recycler.close)
-    generators = GeneratorPool.start(config, model, logs)
+    recycler = Recycler.start(config, logs)
+    stack.callback(recycler.stop)
+    generators = GeneratorPool.launch(config, model, logs)
     stack.callback(generators.stop)
     learner = LearnerGroup.start(config, model, logs)
     stack.callback(learner.stop)
+    generators.wait_until_started()
     learner.connect(generators)
     rollouts = Rollouts(generators, verifiers, config, clock)
     return Actors(generators, rollouts, recycler, learner)
 
 
 @contextmanager
-def summary_at_end(prepared: Prepared, recorder: Recorder, started: float) -> Iterator[None]:
-    """Write ``summary.json`` however the block ends."""
+def ended_well(prepared: Prepared, recorder: Recorder, started: float) -> Iterator[None]:
+    """However the block ends, leave a summary and a report behind."""
     status: Status = "failed"
     try:
         yield
@@ -137,6 +144,7 @@ def summary_at_end(prepared: Prepared, recorder: Recorder, started: float) -> It
     finally:
         seconds = time.monotonic() - started
         prepared.folder.write_summary(summarise(prepared, recorder, status, seconds))
+        write_report(prepared.folder.path)
 
 
 def summarise(prepared: Prepared, recorder: Recorder, status: Status, seconds: float) -> Summary:
@@ -178,8 +186,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def model_text(model: ModelInfo) -> str:
-    """The model in a few words, for the header of the live view."""
-    return f"{model.name}, {model.parameters:,} parameters"
