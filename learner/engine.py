@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from contracts.config import Dtype, LearnerConfig
 from contracts.errors import IntegrityError, UserError
 from contracts.types import FloatArray, Sample, UpdateReport
 from learner import zero
+from learner.checkpoint import Checkpoint, Writer
 from learner.export import LearnerWeights, checksums, export_folder
 from learner.losses import loss_named, token_loss
 from learner.minibatch import Minibatch, lay_out_all, objective_weights, plan, token_batch
@@ -22,8 +23,10 @@ from learner.policy import Policy, load_model
 from learner.probe import check_head, check_shared_prefix
 from learner.reference import Reference
 from learner.report import Tally
+from learner.saving import Saver
 from learner.schedule import Schedule
 from learner.shared_prefix import Layout, dummy_layout
+from learner.zero_state import ZeroState
 
 
 class Learner:
@@ -102,6 +105,9 @@ class Learner:
                 self._reference = Reference(self._deepspeed, frozen, settings)
         self._engine.train()
         self._weights = LearnerWeights(self._deepspeed, self._model, self._dtype)
+        self._state = ZeroState(
+            self._optimizer, self._weights.named, self._place.rank, self._place.world_size
+        )
         self._probe(temperature)
 
     def _load(self, dtype: Dtype, temperature: float, trust: bool) -> Policy:
@@ -288,11 +294,67 @@ class Learner:
         """SHA-256 per weight, as exported. Collective; the same on every rank."""
         return checksums(self._weights)
 
-    def export(self, folder: Path) -> None:
-        """Write a Hugging Face folder. Collective; rank 0 writes."""
+    def export(self, folder: Path, card: str = "") -> None:
+        """Write a Hugging Face folder, with ``card`` as its README. Collective; rank 0 writes."""
         export_folder(
-            self._weights, self._model, self._folder, Path(folder), writer=self._place.rank == 0
+            self._weights,
+            self._model,
+            self._folder,
+            Path(folder),
+            writer=self._place.rank == 0,
+            card=card,
         )
+
+    def save(
+        self,
+        root: Path,
+        step: int,
+        extras: Mapping[str, bytes],
+        *,
+        keep: int = 2,
+        card: str = "",
+        at: Callable[[str], None] = lambda _: None,
+    ) -> Path:
+        """Write a checkpoint, whole or not at all. Collective.
+
+        Args:
+            root: folder of the run's checkpoints, seen by all ranks.
+            step: names it.
+            extras: files of the caller's own state, by name; rank 0's are written.
+            keep: how many checkpoints to leave.
+            card: README of the Hugging Face export beside it.
+            at: called with the name of each stage as it is reached.
+
+        Returns:
+            The folder of the checkpoint.
+
+        Raises:
+            CheckpointError: a rank could not write (disk full, say); on every rank, and the
+                checkpoint before is intact.
+            UserError: another process writes to ``root``.
+        """
+        elements = sum(meta.elements for meta in self._weights.metadata())
+        saver = Saver(
+            self._place,
+            state=self._state.save,
+            export=lambda folder: self.export(folder, card),
+            size=elements * (12 + self._dtype.itemsize),
+        )
+        writer = Writer(Path(root), step, at)
+        return saver.save(writer, {"updates_done": self.updates_done}, extras, keep)
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Take up weights, optimiser, schedule and random state of a checkpoint. Collective.
+
+        It may have been written by another number of ranks. Generators must be sent the
+        weights after it.
+
+        Args:
+            checkpoint: from ``checkpoint.newest``, which has verified it.
+        """
+        facts = dict(checkpoint.facts)
+        self._state.load(checkpoint.learner, facts)
+        self.updates_done = int(facts["updates_done"])
 
     def close(self) -> None:
         """Free the engine and leave the process group. The learner cannot be used after it."""

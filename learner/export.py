@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from contracts.errors import UserError
@@ -36,6 +38,11 @@ class WeightMeta:
     dtype: torch.dtype
     shape: tuple[int, ...]
 
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
 
 class LearnerWeights:
     """The weights of the model under their Hugging Face names, tied ones once.
@@ -52,6 +59,11 @@ class LearnerWeights:
     def metadata(self) -> list[WeightMeta]:
         """Name, type and shape of each weight, in the order of iteration. Not collective."""
         return [WeightMeta(name, self._type(p), shape_of(p)) for name, p in self._named]
+
+    @property
+    def named(self) -> list[tuple[str, nn.Parameter]]:
+        """The parameters, perhaps partitioned, by name."""
+        return self._named
 
     def __len__(self) -> int:
         return len(self._named)
@@ -121,7 +133,13 @@ def digest(tensor: Tensor) -> str:
 
 
 def export_folder(
-    weights: LearnerWeights, model: Any, source: Path, folder: Path, *, writer: bool
+    weights: LearnerWeights,
+    model: Any,
+    source: Path,
+    folder: Path,
+    *,
+    writer: bool,
+    card: str = "",
 ) -> None:
     """Write a folder that transformers and vLLM load. Collective; one rank writes.
 
@@ -131,48 +149,59 @@ def export_folder(
         source: folder the tokenizer's files are copied from.
         folder: made if missing; weight files in it are overwritten.
         writer: whether this rank writes.
+        card: text of README.md, how the model was made; empty: none.
     """
-    if writer:
-        folder.mkdir(parents=True, exist_ok=True)
-    index: dict[str, str] = {}
-    shard: dict[str, Tensor] = {}
-    size = total = number = 0
+    shards = _Shards(folder)
+    failure: OSError | SafetensorError | None = None
     for name, tensor in weights:
-        if not writer:
-            continue
-        extra = tensor.numel() * tensor.element_size()
-        if shard and size + extra > SHARD_BYTES:
-            number += 1
-            _write_shard(folder, number, shard, index)
-            shard, size = {}, 0
-        shard[name] = tensor.detach().contiguous().cpu()
-        size, total = size + extra, total + extra
+        # After a failure the loop goes on: the other ranks wait for this one to gather.
+        if writer and failure is None:
+            try:
+                shards.add(name, tensor.detach().contiguous().cpu())
+            except (OSError, SafetensorError) as error:
+                failure = error
+    if failure is not None:
+        raise failure
     if writer:
-        _write_last(folder, number, shard, index, total)
+        shards.finish()
         _write_config(model, weights, source, folder)
+        if card:
+            (folder / "README.md").write_text(card)
 
 
-def _write_shard(
-    folder: Path, number: int, shard: dict[str, Tensor], index: dict[str, str]
-) -> None:
-    from safetensors.torch import save_file
+class _Shards:
+    """Weight files of a Hugging Face folder, none much beyond ``SHARD_BYTES``."""
 
-    name = f"model-{number:05d}.safetensors"
-    save_file(shard, folder / name, metadata={"format": "pt"})
-    index.update(dict.fromkeys(shard, name))
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._index: dict[str, str] = {}
+        self._shard: dict[str, Tensor] = {}
+        self._size = self._total = self._number = 0
 
+    def add(self, name: str, tensor: Tensor) -> None:
+        """Take a weight; write a shard when it is full."""
+        extra = tensor.numel() * tensor.element_size()
+        if self._shard and self._size + extra > SHARD_BYTES:
+            self._write(f"model-{self._number + 1:05d}.safetensors")
+        self._shard[name] = tensor
+        self._size, self._total = self._size + extra, self._total + extra
 
-def _write_last(
-    folder: Path, number: int, shard: dict[str, Tensor], index: dict[str, str], total: int
-) -> None:
-    from safetensors.torch import save_file
+    def finish(self) -> None:
+        """Write what is left, and the index where there are several files."""
+        if self._number == 0:
+            self._write("model.safetensors")
+            return
+        self._write(f"model-{self._number + 1:05d}.safetensors")
+        body = {"metadata": {"total_size": self._total}, "weight_map": self._index}
+        (self._folder / "model.safetensors.index.json").write_text(json.dumps(body, indent=1))
 
-    if number == 0:
-        save_file(shard, folder / "model.safetensors", metadata={"format": "pt"})
-        return
-    _write_shard(folder, number + 1, shard, index)
-    body = {"metadata": {"total_size": total}, "weight_map": index}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(body, indent=1))
+    def _write(self, name: str) -> None:
+        from safetensors.torch import save_file
+
+        self._folder.mkdir(parents=True, exist_ok=True)
+        save_file(self._shard, self._folder / name, metadata={"format": "pt"})
+        self._index.update(dict.fromkeys(self._shard, name))
+        self._shard, self._size, self._number = {}, 0, self._number + 1
 
 
 def _write_config(model: Any, weights: LearnerWeights, source: Path, folder: Path) -> None:

@@ -107,3 +107,40 @@ def _owner(step: int, place: int, ranks: int) -> int:
     if step == 1:
         return 0
     return min(place, ranks - 1) if step == 2 else place % ranks
+
+
+def resume(rank: int, ranks: int, port: int, folder: Path, root: Path, out: Path) -> dict:
+    """Take up the newest checkpoint of ``root`` if any, update twice, save to ``out``."""
+    from plain_learner import make_samples
+
+    from contracts.config import LearnerConfig
+    from learner.checkpoint import newest
+    from learner.engine import Learner
+
+    learner = Learner(
+        folder,
+        LearnerConfig(device="cpu", threads=1, learning_rate=1e-3),
+        dtype="float32",
+        total_updates=8,
+        seed=0,
+        rank=rank,
+        world_size=ranks,
+        port=port,
+    )
+    checkpoint = newest(root)
+    if checkpoint is not None:
+        learner.load(checkpoint)
+    start = learner.checksums()
+    for number in range(learner.updates_done, learner.updates_done + 2):
+        samples = make_samples(6, seed=number, vocabulary=126, size=3)
+        names = sorted({sample.group for sample in samples})
+        learner.update([[s for s in samples if names.index(s.group) % ranks == rank]])
+    learner.save(out, learner.updates_done, {"written by": b"%d" % ranks})
+    result = {
+        "start": start,
+        "end": learner.checksums(),
+        "updates": learner.updates_done,
+        "weights": {name: tensor.numpy().copy() for name, tensor in learner.weights()},
+    }
+    learner.close()
+    return result

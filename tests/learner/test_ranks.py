@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from learner_ranks import run_ranks, train_both_ways
+from learner_ranks import resume, run_ranks, train_both_ways
 from safetensors.torch import load_file
 
 from learner.export import digest
@@ -70,3 +70,30 @@ def test_the_export_of_two_ranks_is_whole(case):
     assert {name: tuple(t.shape) for name, t in stored.items()} == {
         name: shape for name, _, shape in first["metadata"]
     }
+
+
+def test_a_checkpoint_resumes_on_another_number_of_ranks(random_model_folder, tmp_path):
+    runs = {}
+    for name, ranks, root in (
+        ("on two", 2, "nothing"),
+        ("two then one", 1, "on two"),
+        ("two then two", 2, "on two"),
+        ("one then two", 2, "two then one"),
+    ):
+        (tmp_path / name).mkdir()
+        runs[name] = run_ranks(
+            resume,
+            ranks,
+            tmp_path / name,
+            random_model_folder,
+            tmp_path / root / "saved",
+            tmp_path / name / "saved",
+        )[0]
+    assert runs["two then one"]["start"] == runs["on two"]["end"]
+    assert runs["two then two"]["start"] == runs["on two"]["end"]
+    assert runs["one then two"]["start"] == runs["two then one"]["end"]
+    assert [run["updates"] for run in runs.values()] == [2, 4, 4, 6]
+    # The optimiser's moments came along too: one rank goes on as two would have.
+    for name, weight in runs["two then one"]["weights"].items():
+        other = runs["two then two"]["weights"][name]
+        np.testing.assert_allclose(weight, other, atol=2e-5, err_msg=name)

@@ -1,7 +1,6 @@
 """The real ZeRO-3 learner, one rank on the CPU."""
 
 import math
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -9,34 +8,14 @@ import pytest
 import torch
 from plain_learner import make_samples, plain_logprobs, plain_loss
 from safetensors.torch import load_file
+from small_learner import BASE, VOCABULARY, batch, learner_of
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from contracts.config import LearnerConfig
 from contracts.errors import IntegrityError, UserError
 from contracts.types import Objective
 from learner.engine import Learner
 from learner.export import digest
 from learner.samples import supervised_sample
-
-WEIGHTS = {"solve": 1.0, "pointwise": 0.7, "pairwise": 0.5, "reflect": 0.25}
-BASE = LearnerConfig(
-    weights=WEIGHTS, device="cpu", threads=1, learning_rate=1e-3, warmup_updates=2, token_budget=256
-)
-VOCABULARY = 126
-
-
-@contextmanager
-def learner_of(folder, *, total=12, dtype="float32", **changes):
-    config = BASE.model_copy(update=changes)
-    learner = Learner(folder, config, dtype=dtype, total_updates=total, seed=0)
-    try:
-        yield learner
-    finally:
-        learner.close()
-
-
-def batch(seed, **more):
-    return make_samples(6, seed=seed, vocabulary=VOCABULARY, size=3, **more)
 
 
 def scored(learner, samples):

@@ -1,0 +1,162 @@
+"""Weights and optimiser state of a ZeRO-3 rank, to a file and back, for any number of ranks.
+
+ZeRO-3 cuts every parameter, flat, into as many equal parts as there are ranks, and rank r
+holds float32 master weights and Adam's two moments of part r. Each rank writes its own parts;
+whoever loads takes the stretch it needs from whichever files hold it. So a checkpoint of n
+ranks loads on m, bit for bit, without a conversion.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from learner.zero import shape_of
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+RANDOM = "random_state"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """This rank's part of one parameter: ``count`` elements at ``offset`` of flat ``group``.
+
+    ``start`` is where they lie in the whole flat parameter.
+    """
+
+    name: str
+    group: int
+    offset: int
+    start: int
+    count: int
+
+
+class ZeroState:
+    """Access to what a ZeRO-3 optimiser of DeepSpeed holds on this rank.
+
+    Args:
+        optimizer: DeepSpeed's stage 3 optimiser.
+        named: parameters by the name they are stored under; the same on every rank.
+        rank, world_size: this rank's place.
+    """
+
+    def __init__(
+        self,
+        optimizer: Any,
+        named: Sequence[tuple[str, nn.Parameter]],
+        rank: int,
+        world_size: int,
+    ) -> None:
+        self._optimizer = optimizer
+        self._named = named
+        self._sizes = {name: math.prod(shape_of(parameter)) for name, parameter in named}
+        self._rank, self._world_size = rank, world_size
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write this rank's file.
+
+        Returns:
+            What ``load`` needs to know beside the files.
+        """
+        from safetensors.torch import save_file
+
+        steps = [self._adam(group).get("step") for group in range(len(self._flat()))]
+        tensors = {RANDOM: torch.random.get_rng_state()}
+        for part in self._parts():
+            for key, flat in self._held(part.group):
+                piece = flat.narrow(0, part.offset, part.count)
+                tensors[f"{part.name}|{key}"] = piece.detach().cpu().clone()
+        save_file(tensors, folder / file_name(self._rank))
+        step = next((float(s) for s in steps if s is not None), 0.0)
+        return {"adam_step": step, "ranks": self._world_size}
+
+    def load(self, folder: Path, facts: dict[str, Any]) -> None:
+        """Take this rank's parts out of the files of ``facts['ranks']`` ranks. Collective."""
+        optimizer = self._optimizer
+        optimizer._partition_all_parameters()
+        if facts["adam_step"] > 0:
+            for group, flat in enumerate(self._flat()):
+                self._adam(group).update(
+                    step=torch.tensor(facts["adam_step"], dtype=torch.float32, device=flat.device),
+                    exp_avg=torch.zeros_like(flat),
+                    exp_avg_sq=torch.zeros_like(flat),
+                )
+        files = _Files(folder, int(facts["ranks"]))
+        for part in self._parts():
+            for key, flat in self._held(part.group):
+                piece = files.stretch(f"{part.name}|{key}", self._sizes[part.name], part)
+                flat.data.narrow(0, part.offset, part.count).copy_(piece)
+        if facts["ranks"] == self._world_size:
+            torch.random.set_rng_state(files.of(self._rank).get_tensor(RANDOM))
+        self._spread()
+
+    def _spread(self) -> None:
+        """Let the weights that are computed with follow the master weights."""
+        optimizer = self._optimizer
+        for group in range(len(self._flat())):
+            optimizer._reassign_or_swap_out_partitioned_parameters(group)
+        persistent = optimizer.persistent_parameters
+        if persistent:
+            persistent[0].all_gather(persistent)
+
+    def _flat(self) -> list[Tensor]:
+        flat: list[Tensor] = self._optimizer.fp32_partitioned_groups_flat
+        return flat
+
+    def _adam(self, group: int) -> dict[str, Any]:
+        state: dict[str, Any] = self._optimizer.optimizer.state[self._flat()[group]]
+        return state
+
+    def _held(self, group: int) -> Iterator[tuple[str, Tensor]]:
+        yield "fp32", self._flat()[group]
+        for key in MOMENTS:
+            if key in self._adam(group):
+                yield key, self._adam(group)[key]
+
+    def _parts(self) -> Iterator[Part]:
+        for name, parameter in self._named:
+            if not parameter.requires_grad:
+                continue
+            key = self._optimizer.get_param_id(parameter)
+            group, offset, size = self._optimizer.grad_position[key]
+            start = size * self._rank
+            count = max(0, min(size, self._sizes[name] - start))
+            yield Part(name, group, offset, start, count)
+
+
+def file_name(rank: int) -> str:
+    """The file of one rank."""
+    return f"rank-{rank:05d}.safetensors"
+
+
+class _Files:
+    """The files of all ranks of a checkpoint, opened when first needed."""
+
+    def __init__(self, folder: Path, ranks: int) -> None:
+        self._folder, self._ranks = folder, ranks
+        self._open: dict[int, Any] = {}
+
+    def of(self, rank: int) -> Any:
+        from safetensors import safe_open
+
+        if rank not in self._open:
+            self._open[rank] = safe_open(self._folder / file_name(rank), framework="pt")
+        return self._open[rank]
+
+    def stretch(self, key: str, whole: int, part: Part) -> Tensor:
+        """``part.count`` elements from ``part.start`` of a flat parameter of ``whole`` elements."""
+        size = math.ceil(whole / self._ranks)
+        stop = part.start + part.count
+        pieces = [torch.empty(0)]
+        for rank in range(part.start // size, math.ceil(stop / size)):
+            low, high = max(part.start, rank * size), min(stop, (rank + 1) * size)
+            if low < high:
+                stored = self.of(rank).get_slice(key)
+                pieces.append(stored[low - rank * size : high - rank * size])
+        return torch.cat(pieces)
