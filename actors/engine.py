@@ -13,6 +13,8 @@ import ray
 from contracts.config import GeneratorConfig, RunConfig
 
 GIB = 1024**3
+ACTOR_PID = "COEVOLVE_ACTOR_PID"
+"""Environment variable that tells an engine's processes whose they are."""
 WORKER_EXTENSION = "actors.transfer.worker.WorkerExtension"
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from actors.engine import WORKER_EXTENSION, engine_arguments
+from actors.engine import ACTOR_PID, WORKER_EXTENSION, engine_arguments
 from actors.logs import redirect_output
 from contracts.errors import CoevolveError, IntegrityError, UserError
 from contracts.types import Completion, Finish, Generation, IntArray, Prompt, VersionSpan
@@ -18,6 +19,10 @@ from contracts.types import Completion, Finish, Generation, IntArray, Prompt, Ve
 if TYPE_CHECKING:
     from actors.chat import Chat
     from contracts.config import RunConfig
+
+
+Update = Literal["none", "under way", "broken"]
+FINISHES = ("stop", "length")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,17 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.temperature == 0 and self.completions != 1:
             raise ValueError("greedy completions of one prompt are all the same: ask for one")
+
+
+@dataclass(slots=True)
+class Request:
+    """A prompt on its way through the engine; ``output`` is the queue its completions come in."""
+
+    id: str
+    prompt: Prompt
+    given: Any
+    parameters: Any
+    output: Any = None
 
 
 class Generator:
@@ -63,6 +79,7 @@ class Generator:
     ) -> None:
         redirect_output(log)
         self.name = name
+        self._log = log
         self._config = config
         self._model_folder = model_folder
         self._worker_extension = worker_extension
@@ -71,7 +88,9 @@ class Generator:
         self._requests = 0
         self._batch = asyncio.Lock()
         self._control = asyncio.Lock()
-        self._half_loaded = False
+        self._update: Update = "none"
+        self._no_update = asyncio.Event()
+        self._no_update.set()
 
     async def start(self) -> None:
         """Load the model and start the engine. Weights then have version 0.
@@ -87,13 +106,16 @@ class Generator:
         from actors.transfer.registry import register_gloo
 
         register_gloo()
+        os.environ[ACTOR_PID] = str(os.getpid())
         model = self._config.model
         self._chat = Chat(self._model_folder, trust_remote_code=model.trust_remote_code)
         arguments = engine_arguments(self._config, self._model_folder, self._worker_extension)
         try:
             self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         except (RuntimeError, ValueError, OSError) as error:
-            raise CoevolveError(f"{self.name}: the engine did not start: {error}") from error
+            raise CoevolveError(
+                f"{self.name}: the engine did not start: {error}\n  its log is {self._log}"
+            ) from error
         await self._engine.update_weight_version("0")
 
     async def generate(
@@ -110,44 +132,54 @@ class Generator:
                 that has no eyes.
             IntegrityError: the last weight update did not come to its end.
         """
+        requests = [self._request(prompt, sampling) for prompt in prompts]
         async with self._batch:
-            waiting = await self._submit(prompts, sampling)
-            tasks = [
-                asyncio.ensure_future(self._collect(prompt, queue)) for prompt, queue in waiting
-            ]
+            await self._submit(requests, sampling.seed)
+            tasks = [asyncio.ensure_future(self._collect(request)) for request in requests]
             try:
                 for finished in asyncio.as_completed(tasks):
                     yield await finished
             finally:
                 for task in tasks:
                     task.cancel()
+                await self._abort(
+                    [r for r, task in zip(requests, tasks, strict=True) if not _ended(task)]
+                )
 
-    async def _submit(
-        self, prompts: Sequence[Prompt], sampling: Sampling
-    ) -> list[tuple[Prompt, Any]]:
-        """Put all prompts into the engine, in order, and let it go."""
-        inputs = [(prompt, self._input(prompt)) for prompt in prompts]
+    async def _submit(self, requests: Sequence[Request], seed: int) -> None:
+        """Put all requests into the engine, in order, and let it go."""
         async with self._control:
-            if self._half_loaded:
+            await self._no_update.wait()
+            if self._update == "broken":
                 raise IntegrityError(f"{self.name}: the last weight update did not end")
             await self._engine.pause_generation(mode="keep", clear_cache=True)
             try:
-                waiting = [
-                    (prompt, await self._add(prompt, *given, sampling)) for prompt, given in inputs
-                ]
-                await self.call_worker("reseed", sampling.seed)
+                for request in requests:
+                    request.output = await self._engine.add_request(
+                        request.id, request.given, request.parameters
+                    )
+                await self.call_worker("reseed", seed)
             finally:
                 await self._engine.resume_generation()
-        return waiting
 
-    async def _add(self, prompt: Prompt, given: Any, length: int, sampling: Sampling) -> Any:
-        """One request of n completions; returns the queue its output will come in."""
+    async def _abort(self, requests: Sequence[Request]) -> None:
+        """Take requests that nobody waits for any more out of the engine."""
+        if requests and self._engine is not None:
+            await self._engine.abort([request.id for request in requests])
+
+    def _request(self, prompt: Prompt, sampling: Sampling) -> Request:
+        """One prompt as a request for n completions.
+
+        Raises:
+            UserError: no room in the context, or an image for a model without eyes.
+        """
         from vllm.sampling_params import RequestOutputKind, SamplingParams
 
-        room = self._config.model.max_context - length
+        tokens = self._chat.encode(prompt)
+        room = self._config.model.max_context - len(tokens)
         if room < 1:
             raise UserError(
-                f"a prompt of {length} tokens leaves no room for a completion",
+                f"a prompt of {len(tokens)} tokens leaves no room for a completion",
                 where=f"prompt {prompt.id}",
                 remedy=f"raise model.max_context ({self._config.model.max_context})",
             )
@@ -161,18 +193,17 @@ class Generator:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         self._requests += 1
-        return await self._engine.add_request(f"request-{self._requests}", given, parameters)
+        return Request(f"request-{self._requests}", prompt, self._given(prompt, tokens), parameters)
 
-    def _input(self, prompt: Prompt) -> tuple[Any, int]:
-        """A prompt as vLLM takes it, and its length in tokens (images not unfolded)."""
+    def _given(self, prompt: Prompt, tokens: IntArray) -> Any:
+        """A tokenised prompt as vLLM takes it, with its images where it has some."""
         from vllm.inputs.engine import tokens_input
 
         from actors.chat import images_of
 
-        tokens = self._chat.encode(prompt).tolist()
         images = images_of(prompt)
         if not images:
-            return tokens_input(tokens), len(tokens)
+            return tokens_input(tokens.tolist())
         if not self._engine.model_config.is_multimodal_model:
             raise UserError(
                 "the prompt shows an image, and the model reads text only",
@@ -182,18 +213,18 @@ class Generator:
         from PIL import Image
 
         opened = [Image.open(path).convert("RGB") for path in images]
-        return {"prompt_token_ids": tokens, "multi_modal_data": {"image": opened}}, len(tokens)
+        return {"prompt_token_ids": tokens.tolist(), "multi_modal_data": {"image": opened}}
 
-    async def _collect(self, prompt: Prompt, queue: Any) -> Generation:
+    async def _collect(self, request: Request) -> Generation:
         """Wait for the n completions of one prompt."""
-        output = await queue.get()
+        output = await request.output.get()
         while not output.finished:
-            output = await queue.get()
+            output = await request.output.get()
         by_index = sorted(output.outputs, key=lambda one: one.index)
         return Generation(
-            prompt=prompt,
+            prompt=request.prompt,
             prompt_tokens=np.asarray(output.prompt_token_ids, dtype=np.int32),
-            completions=tuple(self._completion(prompt, one) for one in by_index),
+            completions=tuple(self._completion(request.prompt, one) for one in by_index),
         )
 
     def _completion(self, prompt: Prompt, output: Any) -> Completion:
@@ -203,7 +234,7 @@ class Generator:
             raise IntegrityError(
                 f"{self.name}: {len(tokens)} tokens with {len(logprobs)} log-probabilities"
             )
-        finish: Finish = output.finish_reason if output.finish_reason in _FINISHES else "abort"
+        finish: Finish = output.finish_reason if output.finish_reason in FINISHES else "abort"
         return Completion(
             id=f"{prompt.id}/{output.index}",
             tokens=tokens,
@@ -242,9 +273,10 @@ class Generator:
 
     async def start_weight_update(self) -> None:
         """Stop sampling, drop all caches, and get ready for new weights."""
-        await self._control.acquire()
-        self._half_loaded = True
-        await self._engine.pause_generation(mode="keep", clear_cache=True)
+        self._no_update.clear()
+        self._update = "under way"
+        async with self._control:
+            await self._engine.pause_generation(mode="keep", clear_cache=True)
         await self._engine.start_weight_update()
 
     async def update_weights(self, update_info: dict[str, Any]) -> None:
@@ -256,14 +288,14 @@ class Generator:
     async def finish_weight_update(self, weight_version: str) -> None:
         """Take the new weights into use under ``weight_version`` and go on sampling."""
         await self._engine.finish_weight_update(weight_version)
-        self._half_loaded = False
         await self._engine.resume_generation()
-        self._control.release()
+        self._update = "none"
+        self._no_update.set()
 
     async def abandon_weight_update(self) -> None:
-        """Give up a broken update. No token is sampled until a whole one has come through."""
-        if self._control.locked():
-            self._control.release()
+        """Give up a broken update: no token is sampled until a whole one has come through."""
+        self._update = "broken"
+        self._no_update.set()
 
     async def stop(self) -> None:
         """End the engine and its processes in good order."""
@@ -272,4 +304,6 @@ class Generator:
             await asyncio.to_thread(engine.shutdown)
 
 
-_FINISHES = ("stop", "length")
+def _ended(task: asyncio.Task[Generation]) -> bool:
+    """Whether a task came to its own end, well or not."""
+    return task.done() and not task.cancelled()

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PHASES = 4
 """Of a broadcast, each with a deadline: init (after a failure), start, transfer, finish."""
+SLACK_SECONDS = 10.0
+"""By which rank 0, which can say what phase failed, is to give up before the driver does."""
 
 
 class LearnerGroup:
@@ -129,7 +131,7 @@ class LearnerGroup:
         """
         if self._generators is None:
             raise RuntimeError("connect the generators before a broadcast")
-        seconds = PHASES * (self._config.transfer.deadline + 2 * 5.0)
+        seconds = PHASES * (self._config.transfer.deadline + SLACK_SECONDS)
         what = f"the weight broadcast of version {version}"
         reports = self._all("broadcast", version, seconds=seconds, what=what)
         found = self._generators.versions()

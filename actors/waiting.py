@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from contracts.errors import CoevolveError, DeadlineError
+
+LINE = 300
+"""Letters kept of a line of Ray's."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,8 @@ def wait_for(
             more, pending = ray.wait(pending, num_returns=len(pending), timeout=0)
             done += more
         for ref in done:
-            results[ref] = _get(ref, max(1.0, end - time.monotonic()), what, actors)
+            known = [actors[many.index(ref)]] if len(actors) == len(many) else actors
+            results[ref] = _get(ref, max(1.0, end - time.monotonic()), what, known)
     return results[refs] if isinstance(refs, ObjectRef) else [results[ref] for ref in many]
 
 
@@ -118,8 +123,8 @@ def translate(error: RayError, what: str, actors: Sequence[NamedActor] = ()) -> 
         return ActorError(name, f"{type(cause).__name__}: {cause}", log)
     if isinstance(error, RayActorError):
         name, log = _culprit(error.actor_id, what, actors)
-        return ActorError(name, _first_lines(str(error)), log)
-    return ActorError(what, _first_lines(str(error)))
+        return ActorError(name, _gist(str(error)), log)
+    return ActorError(what, _gist(str(error)))
 
 
 def _culprit(
@@ -131,6 +136,10 @@ def _culprit(
     return what, None
 
 
-def _first_lines(text: str, limit: int = 600) -> str:
-    """Ray's long explanations, cut to what a reader needs."""
-    return " ".join(text.split())[:limit]
+def _gist(text: str) -> str:
+    """Ray's long explanations, cut to their first and last line, colours left out."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    lines = [line.strip() for line in plain.splitlines() if line.strip(" ^\t")]
+    if len(lines) < 2:
+        return plain.strip()
+    return f"{lines[0][:LINE]} ... {lines[-1][:LINE]}"

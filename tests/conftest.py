@@ -1,7 +1,8 @@
-"""Fixtures that several rooms share: a random tiny model with a tokenizer of its own."""
+"""Fixtures that several rooms share: a Ray session, a random tiny model with its tokenizer."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,20 @@ TEMPLATE = (
     "{% if message.role == 'assistant' %} <eos>{% endif %} {% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
+
+
+@pytest.fixture(scope="module")
+def session(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """A Ray session whose actors can import the test's folder; yields its folder of logs."""
+    from actors.runtime import ray_session
+
+    logs = tmp_path_factory.mktemp("logs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(request.path.parent))
+        with ray_session(logs):
+            yield logs
 
 
 @pytest.fixture(scope="session")

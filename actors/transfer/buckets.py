@@ -61,6 +61,14 @@ class Bucket:
         return room[start : start + item.nbytes].view(item.dtype).view(item.shape)
 
 
+def items_of(
+    names: Sequence[str], dtype_names: Sequence[str], shapes: Sequence[Sequence[int]]
+) -> list[Item]:
+    """Items out of the columns that vLLM's metadata has; a type is named like ``float32``."""
+    columns = zip(names, dtype_names, shapes, strict=True)
+    return [Item(name, getattr(torch, dtype), tuple(shape)) for name, dtype, shape in columns]
+
+
 def plan(items: Sequence[Item], bucket_bytes: int) -> list[Bucket]:
     """Fill buckets of at most ``bucket_bytes`` in order; a larger tensor has one to itself."""
     buckets: list[Bucket] = []

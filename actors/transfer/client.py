@@ -8,16 +8,39 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import ray
-from ray.exceptions import RayError
 
 from actors.waiting import NamedActor, wait_for
-from contracts.errors import DeadlineError
+from contracts.errors import CoevolveError, DeadlineError
 
 Phase = Literal["init", "start", "transfer", "finish"]
 
-GRACE_SECONDS = 5.0
-"""How much longer than the phase itself a transport thread is waited for: the call to the
-engines, which can name who is silent, is to give up first."""
+GRACE_SECONDS = 3.0
+"""How much longer than a phase the transport itself may take: the call to the engines, which
+can name who is silent, is to give up first."""
+
+
+class Progress:
+    """How far one broadcast has come. Each has its own: a thread left behind spoils no other."""
+
+    def __init__(self) -> None:
+        self.phase: Phase | None = None
+        self.since = 0.0
+        self.seconds: dict[str, float] = {}
+        self.failure: CoevolveError | None = None
+
+    @contextmanager
+    def during(self, phase: Phase) -> Iterator[None]:
+        """Time the block as (a part of) ``phase``, and keep the error it ends with."""
+        self.phase, self.since = phase, time.monotonic()
+        try:
+            yield
+        except CoevolveError as error:
+            self.failure = error
+            raise
+        finally:
+            taken = time.monotonic() - self.since
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + taken
+            self.phase = None
 
 
 class GeneratorClient:
@@ -37,9 +60,7 @@ class GeneratorClient:
         self.workers = workers
         self.seconds = seconds
         self.version = 0
-        self.durations: dict[Phase, float] = {}
-        self._phase: Phase | None = None
-        self._since = 0.0
+        self.progress = Progress()
 
     @property
     def world_size(self) -> int:
@@ -49,10 +70,15 @@ class GeneratorClient:
     def begin(self, version: int) -> None:
         """A new broadcast: what is timed and announced from now on is of ``version``."""
         self.version = version
-        self.durations = {}
+        self.progress = Progress()
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
-        """Call every engine into a transfer group, each with ranks of its own."""
+        """Call every engine into a transfer group, each with ranks of its own.
+
+        Each is asked for a sign of life first: inside, all wait for one that is missing, and
+        it could not be told from the others.
+        """
+        self._call("init", "version")
         first = int(init_info["rank_offset"])
         invitations = [
             init_info | {"rank_offset": first + index * self.workers}
@@ -80,15 +106,17 @@ class GeneratorClient:
         for generator in self.generators:
             generator.handle.abandon_weight_update.remote()
 
-    def overdue(self) -> DeadlineError | None:
-        """What the running phase is late for, if it is."""
-        phase, since = self._phase, self._since
-        if phase is None or time.monotonic() - since < self.seconds + GRACE_SECONDS:
+    def trouble(self) -> CoevolveError | None:
+        """Why the running phase will not come to its end, as soon as that is known."""
+        progress = self.progress
+        if progress.failure is not None or progress.phase is None:
+            return progress.failure
+        if time.monotonic() - progress.since < self.seconds + 2 * GRACE_SECONDS:
             return None
-        return DeadlineError(self._what(phase), self.seconds)
+        return DeadlineError(self._what(progress.phase), self.seconds)
 
     def _call(self, phase: Phase, method: str, arguments: Sequence[Any] | None = None) -> None:
-        with self._timed(phase):
+        with self.progress.during(phase):
             references = [
                 getattr(generator.handle, method).remote(
                     *(() if arguments is None else (arguments[index],))
@@ -103,14 +131,3 @@ class GeneratorClient:
         names = ", ".join(generator.name for generator in self.generators)
         of = "" if phase == "init" else f" of version {self.version}"
         return f"phase '{phase}' of the weight broadcast{of} to {names}"
-
-    @contextmanager
-    def _timed(self, phase: Phase) -> Iterator[None]:
-        self._phase, self._since = phase, time.monotonic()
-        try:
-            yield
-        except RayError as error:
-            raise DeadlineError(self._what(phase), self.seconds) from error
-        finally:
-            self.durations[phase] = time.monotonic() - self._since
-            self._phase = None

@@ -24,7 +24,7 @@ def digest(tensor: torch.Tensor) -> str:
     """SHA-256 of a tensor's elements in row-major order, all zeros as +0. Hexadecimal."""
     plain = tensor.detach().to("cpu") + 0.0
     raw = plain.contiguous().view(-1).view(torch.uint8).numpy()
-    return hashlib.sha256(memoryview(raw)).hexdigest()
+    return hashlib.sha256(raw.data).hexdigest()
 
 
 def digests_of(weights: Iterable[tuple[str, torch.Tensor]]) -> dict[str, str]:

@@ -14,8 +14,8 @@ from actors.transfer.gloo_wire import GlooInitInfo, GlooUpdateInfo
 from actors.transfer.group import GlooGroup, own_address, reach_store
 
 
-class GlooWeightTransferEngine(  # type: ignore[misc, unused-ignore]
-    WeightTransferEngine[GlooInitInfo, GlooUpdateInfo]
+class GlooWeightTransferEngine(
+    WeightTransferEngine[GlooInitInfo, GlooUpdateInfo]  # type: ignore[misc, unused-ignore]
 ):
     """Receives packed weights and loads them as vLLM loads a checkpoint, layer by layer."""
 

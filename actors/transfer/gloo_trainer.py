@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Self
 
@@ -20,8 +22,8 @@ IN_FLIGHT = 2
 """Buckets on their way at once: one is filled while another is sent."""
 
 
-class GlooTrainerWeightTransferEngine(  # type: ignore[misc, unused-ignore]
-    TrainerWeightTransferEngine[GlooTrainerInitInfo]
+class GlooTrainerWeightTransferEngine(
+    TrainerWeightTransferEngine[GlooTrainerInitInfo]  # type: ignore[misc, unused-ignore]
 ):
     """Packs the weights of a source into buckets and broadcasts them to all engine workers."""
 
@@ -67,8 +69,8 @@ class GlooTrainerWeightTransferEngine(  # type: ignore[misc, unused-ignore]
             seconds=info.seconds,
         )
         answer = _aside(self.client.init_weight_transfer_engine, asdict(invitation))
-        self._group = GlooGroup(store, ROOT, info.world_size, info.address, info.seconds)
-        answer.result()
+        with _engines_speak_first(answer):
+            self._group = GlooGroup(store, ROOT, info.world_size, info.address, info.seconds)
 
     def send_weights(self) -> None:
         """One broadcast: start, transfer, finish. Called on every learner rank.
@@ -86,8 +88,8 @@ class GlooTrainerWeightTransferEngine(  # type: ignore[misc, unused-ignore]
         update = GlooUpdateInfo.of(self.source.metadata())
         self.client.start_weight_update()
         answer = _aside(self.client.update_weights, asdict(update))
-        self._send(update)
-        answer.result()
+        with _engines_speak_first(answer):
+            self._send(update)
         self.client.finish_weight_update()
 
     def _send(self, update: GlooUpdateInfo) -> None:
@@ -114,6 +116,20 @@ class GlooTrainerWeightTransferEngine(  # type: ignore[misc, unused-ignore]
     def shutdown(self) -> None:
         """Leave the transfer group."""
         self._group = None
+
+
+@contextmanager
+def _engines_speak_first(answer: Future[None]) -> Iterator[None]:
+    """Run this side's part of an exchange, then hear the engines.
+
+    When both sides fail, what the engines (or their silence) say is raised: it has names.
+    """
+    try:
+        yield
+    except RuntimeError:
+        answer.result()
+        raise
+    answer.result()
 
 
 def _aside(function: Any, argument: dict[str, Any]) -> Future[None]:

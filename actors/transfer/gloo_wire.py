@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from vllm.distributed.weight_transfer.base import (
     ParamMeta,
     TrainerInitInfo,
@@ -14,7 +13,7 @@ from vllm.distributed.weight_transfer.base import (
     WeightTransferUpdateInfo,
 )
 
-from actors.transfer.buckets import Bucket, Item, plan
+from actors.transfer.buckets import Bucket, items_of, plan
 
 
 @dataclass
@@ -64,6 +63,4 @@ class GlooUpdateInfo(WeightTransferUpdateInfo):  # type: ignore[misc, unused-ign
 
     def buckets(self, bucket_bytes: int) -> list[Bucket]:
         """The messages these tensors travel in."""
-        columns = zip(self.names, self.dtype_names, self.shapes, strict=True)
-        items = [Item(name, getattr(torch, dtype), tuple(shape)) for name, dtype, shape in columns]
-        return plan(items, bucket_bytes)
+        return plan(items_of(self.names, self.dtype_names, self.shapes), bucket_bytes)

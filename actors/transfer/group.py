@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 ROOT = 0
 """Rank of the sender."""
@@ -19,7 +20,7 @@ ROOT = 0
 
 def serve_store(address: str, world_size: int, seconds: float) -> Any:
     """A store on a free port of this machine, for ``world_size`` members to meet at."""
-    return dist.TCPStore(
+    return TCPStore(
         address,
         0,
         world_size,
@@ -31,9 +32,7 @@ def serve_store(address: str, world_size: int, seconds: float) -> Any:
 
 def reach_store(address: str, port: int, world_size: int, seconds: float) -> Any:
     """The store that ``serve_store`` opened elsewhere."""
-    return dist.TCPStore(
-        address, port, world_size, is_master=False, timeout=timedelta(seconds=seconds)
-    )
+    return TCPStore(address, port, world_size, is_master=False, timeout=timedelta(seconds=seconds))
 
 
 class GlooGroup:

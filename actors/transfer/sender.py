@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -19,13 +19,13 @@ from vllm.distributed.weight_transfer.factory import WeightTransferTrainerFactor
 from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
 
 from actors.ports import free_port
-from actors.transfer.client import GeneratorClient
+from actors.transfer.client import GRACE_SECONDS, GeneratorClient
 from actors.transfer.gloo_wire import GlooTrainerInitInfo
 from actors.transfer.registry import register_gloo
 from actors.transfer.report import TransferReport
 
-QUEUED = 64
-"""Tensors gathered ahead of the transport."""
+QUEUED = 8
+"""Tensors gathered ahead of the transport: few, for each is whole and may be large."""
 POLL_SECONDS = 0.2
 MIB = 1024**2
 
@@ -33,15 +33,26 @@ MIB = 1024**2
 class Declared(Protocol):
     """What is known of a weight before it is gathered."""
 
-    name: str
-    dtype: torch.dtype
-    shape: tuple[int, ...]
+    @property
+    def name(self) -> str:
+        """Name in the Hugging Face checkpoint."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type on the wire."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The whole shape."""
+        ...
 
 
 class Weights(Protocol):
     """The learner's weights: declared without a collective, iterated with one."""
 
-    def metadata(self) -> Iterable[Declared]:
+    def metadata(self) -> Sequence[Declared]:
         """Name, type and whole shape of each weight, in order."""
         ...
 
@@ -120,11 +131,12 @@ class Sender:
             CoevolveError: an engine failed.
         """
         self._trainer = None
-        self._wait(_Task(self._open, "weight-transfer-init"))
+        self._client.begin(self._client.version)
+        self._trainer = self._result(_Task(self._open, "weight-transfer-init"))
 
-    def _open(self) -> None:
+    def _open(self) -> Any:
         register_gloo()
-        self._trainer = WeightTransferTrainerFactory.trainer_init(
+        return WeightTransferTrainerFactory.trainer_init(
             self._init_info(), client=self._client, source=self._source
         )
 
@@ -134,7 +146,8 @@ class Sender:
                 address=self._address,
                 world_size=self._client.world_size,
                 bucket_bytes=self._bucket_bytes,
-                seconds=self._seconds,
+                # Past the deadline of the calls to the engines, which can name who is silent.
+                seconds=self._seconds + GRACE_SECONDS,
                 rank=0,
             )
         return NCCLTrainerInitInfo(
@@ -157,47 +170,50 @@ class Sender:
         """
         self._client.begin(version)
         self._source.begin()
-        task = _Task(self._transmit, f"weight-transfer-{version}")
+        trainer, self._trainer = self._trainer, None
+        task = _Task(lambda: self._transmit(trainer), f"weight-transfer-{version}")
         try:
             self._feed(task)
-            self._wait(task)
+            self._trainer = self._result(task)
         except BaseException:
-            self._trainer = None
             self._client.abandon()
             raise
-        seconds = {str(phase): taken for phase, taken in self._client.durations.items()}
-        return TransferReport(version, self._source.nbytes, seconds)
+        return TransferReport(version, self._source.nbytes, dict(self._client.progress.seconds))
 
-    def _transmit(self) -> None:
-        if self._trainer is None:
-            self._open()
+    def _transmit(self, trainer: Any) -> Any:
+        """One broadcast, over ``trainer`` or a new one. Returns the one that worked."""
+        if trainer is None:
+            trainer = self._open()
         if self._backend == "nccl":
             # Streams of the right device: a new thread starts on the first one.
             torch.cuda.set_device(torch.accelerator.current_device_index())
-        self._trainer.send_weights()
+        trainer.send_weights()
+        return trainer
 
     def _feed(self, task: _Task) -> None:
         """Gather every weight, whatever becomes of the transport."""
         lost = False
         for item in self._weights:
             while not lost and not self._source.offer(item):
-                lost = task.done or self._client.overdue() is not None
+                lost = task.done or self._client.trouble() is not None
         while not lost and not self._source.offer(None):
-            lost = task.done or self._client.overdue() is not None
+            lost = task.done or self._client.trouble() is not None
 
-    def _wait(self, task: _Task) -> None:
-        """Wait for a task on its thread, or leave it behind when its phase is overdue."""
+    def _result(self, task: _Task) -> Any:
+        """What a task returns; it is left behind as soon as it cannot come to its end."""
         while not task.wait(POLL_SECONDS):
-            if overdue := self._client.overdue():
-                raise overdue
+            if trouble := self._client.trouble():
+                raise trouble
         if task.error is not None:
-            raise task.error
+            raise self._client.trouble() or task.error
+        return task.value
 
 
 class _Task:
     """A function on a daemon thread, which never keeps the process from ending."""
 
     def __init__(self, function: Any, name: str) -> None:
+        self.value: Any = None
         self.error: BaseException | None = None
         self._function = function
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -215,6 +231,6 @@ class _Task:
 
     def _run(self) -> None:
         try:
-            self._function()
+            self.value = self._function()
         except BaseException as error:  # noqa: BLE001 - carried to the waiting thread
             self.error = error

@@ -1,8 +1,8 @@
-"""What is added to vLLM's worker: reseeding, weight checksums, and an end with its parent.
+"""What is added to vLLM's worker: reseeding, weight checksums, and an end with its actor.
 
 vLLM imports this module by name in the process that holds the model. Importing it is the
 only hook there is before the model is loaded, so the gloo backend is registered and the
-watch on the parent process is started here.
+watch on the actor's process is started here.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import threading
 import time
 from typing import Any
 
+import psutil
 import torch
 
+from actors.engine import ACTOR_PID
 from actors.transfer.digests import digests_of, engine_weights
 from actors.transfer.registry import register_gloo
 
-PARENT_SECONDS = 1.0
-"""How often the parent process is looked for."""
+WATCH_SECONDS = 1.0
+"""How often the actor's process is looked for."""
 
 
 class WorkerExtension:
@@ -36,17 +38,17 @@ class WorkerExtension:
             return digests_of(engine_weights(self.model_runner.get_model()))
 
 
-def _end_with_parent() -> None:
-    """End this process soon after its parent: a killed actor must not leave an engine behind."""
-    parent = os.getppid()
+def _end_with_actor() -> None:
+    """End this process soon after its actor: one that is killed must leave no engine behind."""
+    actor = int(os.environ.get(ACTOR_PID, os.getppid()))
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(PARENT_SECONDS)
+        while psutil.pid_exists(actor):
+            time.sleep(WATCH_SECONDS)
         os._exit(1)
 
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+    threading.Thread(target=watch, name="actor-watch", daemon=True).start()
 
 
 register_gloo()
-_end_with_parent()
+_end_with_actor()

@@ -1,0 +1,70 @@
+"""Checksums: one bit more or less is seen, and packed weights are read back exactly."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+from actors.transfer.digests import digest, digests_of, engine_weights
+
+
+class Packed(nn.Module):
+    """A linear layer as vLLM's CPU backend leaves it: the parameter is gone."""
+
+    def __init__(self, weight: torch.Tensor, sizes: list[int]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(0, dtype=weight.dtype), requires_grad=False)
+        self.bias = nn.Parameter(torch.arange(len(weight)).float(), requires_grad=False)
+        self.params_dtype = weight.dtype
+        self.input_size_per_partition = weight.shape[1]
+        self.output_sizes = sizes
+        self.cpu_linear = lambda x, _weight, bias: nn.functional.linear(x, weight, bias)
+
+
+class Model(nn.Module):
+    packed_modules_mapping: ClassVar = {"qkv_proj": ["q_proj", "k_proj", "v_proj"]}
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        super().__init__()
+        self.qkv_proj = Packed(weight, [4, 2, 2])
+        self.norm = nn.LayerNorm(3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_packed_weights_are_read_back_bit_for_bit(dtype: torch.dtype) -> None:
+    weight = torch.randn(8, 700).to(dtype)
+    read = dict(engine_weights(Model(weight)))
+    parts = torch.cat([read[f"{part}_proj.weight"] for part in "qkv"])
+    assert parts.dtype == dtype
+    assert torch.equal(parts, weight)
+    assert read["k_proj.bias"].tolist() == [4.0, 5.0]
+    assert read["k_proj.bias"].dtype == dtype
+    assert torch.equal(read["norm.weight"], torch.ones(3))
+
+
+def test_an_embedding_and_its_packed_twin_must_agree() -> None:
+    table = nn.Embedding(6, 4)
+    weight = table.weight.detach()
+    table.cpu_linear = lambda x, _weight, bias: nn.functional.linear(x, weight, bias)
+    model = nn.ModuleDict({"embed_tokens": table})
+    sound = digests_of(engine_weights(model))
+    assert sound == {"embed_tokens.weight": digest(weight)}
+    other = weight.clone()
+    other[0, 0] += 1e-6
+    table.cpu_linear = lambda x, _weight, bias: nn.functional.linear(x, other, bias)
+    assert digests_of(engine_weights(model)) != sound
+
+
+def test_a_digest_sees_one_bit_and_no_sign_of_zero() -> None:
+    tensor = torch.randn(3, 5)
+    plain = hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+    assert digest(tensor) == plain
+    assert digest(tensor.t().contiguous().t()) == plain
+    changed = tensor.clone()
+    changed.view(torch.int32)[2, 4] ^= 1
+    assert digest(changed) != plain
+    assert digest(torch.tensor([-0.0, 1.0])) == digest(torch.tensor([0.0, 1.0]))
