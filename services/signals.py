@@ -26,15 +26,22 @@ def stop_on_signals() -> Iterator[None]:
     Ignored, so that the tidying up that follows is not itself cut short.
     """
     watched = (signal.SIGINT, signal.SIGTERM)
+    received: list[int] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
         for each in watched:
             signal.signal(each, signal.SIG_IGN)
-        raise Stopped(number)
+        received.append(number)
+        # Ray passes this one on from within its own code, and makes a fault of any other.
+        raise KeyboardInterrupt
 
     before = {number: signal.signal(number, stop) for number in watched}
     try:
         yield
+    except KeyboardInterrupt:
+        if not received:
+            raise
+        raise Stopped(received[0]) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

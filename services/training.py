@@ -29,7 +29,6 @@ from services.records import SCORES, EvaluationRecord, ModelSummary, Scores, Sum
 from services.report import write_report
 from services.rollouts import PhaseClock, Rollouts
 from services.run_folder import RunFolder
-from services.signals import Stopped, stop_on_signals
 from services.tasks import TaskSplit, load_tasks
 from services.tasks.stream import TaskStream
 
@@ -58,7 +57,7 @@ def train(config: RunConfig, *, overwrite: bool = False) -> Path:
     Raises:
         UserError: bad input; no actor was started.
         CoevolveError: the run failed; its folder can be read, the logs tell more.
-        Stopped: a signal ended the run; its folder can be read.
+        KeyboardInterrupt: a signal ended the run; its folder can be read.
     """
     started = time.monotonic()
     preflight.check(config, overwrite=overwrite)
@@ -98,8 +97,6 @@ def run_loop(prepared: Prepared, recorder: Recorder) -> None:
     recorder.phase("starting")
     with ExitStack() as stack:
         stack.enter_context(ray_session(folder.logs))
-        # Ray installs signal handlers of its own when it starts: ours go on top.
-        stack.enter_context(stop_on_signals())
         actors = start_actors(prepared, clock, stack)
         controller = Controller(
             config,
@@ -138,7 +135,7 @@ def ended_well(prepared: Prepared, recorder: Recorder, started: float) -> Iterat
     try:
         yield
         status = "finished"
-    except Stopped:
+    except KeyboardInterrupt:
         status = "interrupted"
         raise
     finally:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -76,7 +77,7 @@ def test_a_run_leaves_everything_it_promises(first: Path) -> None:
 def test_recycled_prompts_are_answered_in_the_step_after(first: Path) -> None:
     metrics = read_run(first).metrics
     assert set(metrics[0].groups) == {"solve"}
-    for before, after in zip(metrics, metrics[1:], strict=False):
+    for before, after in pairwise(metrics):
         made = {kind: sum(labels.values()) for kind, labels in before.recycled}
         assert sum(made.values()) > 0
         for kind, count in made.items():
