@@ -20,6 +20,12 @@ LOCAL_CPUS = 64
 """Logical CPUs of a local session: a laptop's actors share cores on purpose, and Ray's
 accounting must not keep one of them waiting for ever."""
 
+RAY_DEFAULTS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray runs actors at low priority: any other program would starve the whole run.
+    "RAY_worker_niceness": "0",
+}
+
 
 @contextmanager
 def ray_session(logs: Path, *, address: str | None = None) -> Iterator[None]:
@@ -37,7 +43,8 @@ def ray_session(logs: Path, *, address: str | None = None) -> Iterator[None]:
         DeadlineError: the session did not come up in time.
     """
     address = address or os.environ.get("RAY_ADDRESS")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in RAY_DEFAULTS.items():
+        os.environ.setdefault(name, value)
     logs.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {
         "log_to_driver": False,
@@ -49,6 +56,7 @@ def ray_session(logs: Path, *, address: str | None = None) -> Iterator[None]:
     else:
         _start_local(options)
     _link_session_logs(logs)
+    _quieten(logs / "ray-errors.log")
     try:
         yield
     finally:
@@ -101,3 +109,17 @@ def _link_session_logs(logs: Path) -> None:
     link = logs / "ray"
     link.unlink(missing_ok=True)
     link.symlink_to(session.get_logs_dir_path())
+
+
+def _quieten(path: Path) -> None:
+    """Send what Ray prints about dying workers to ``path``.
+
+    It goes to the terminal whatever ``log_to_driver`` says. What matters of it comes back as
+    an error from whoever waits for the worker.
+    """
+
+    def write(data: dict[str, Any], **_: Any) -> None:
+        with path.open("a") as file:
+            file.writelines(f"{line}\n" for line in data["lines"])
+
+    ray._private.worker.print_to_stdstream = write
