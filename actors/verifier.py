@@ -19,7 +19,7 @@ class Verifier:
 
     Args:
         workers: grader processes of this actor.
-        deadline: seconds a grader may take for one completion.
+        deadline: seconds of processor time a grader may take for one completion.
         log: file for the actor's output.
     """
 

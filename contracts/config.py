@@ -188,7 +188,7 @@ class VerifierConfig(Section):
     workers: Count = 1
     """Grader processes."""
     deadline: Seconds = 5.0
-    """Seconds a grader may take for one completion before its process is killed."""
+    """Seconds of processor time a grader may take for one completion before it is killed."""
 
 
 class LearnerConfig(Section):

@@ -15,13 +15,14 @@ from typing import Self
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from actors.graders.registry import quick_grade
-from actors.graders.worker import Failure, grade_all, prepare
+from actors.graders.worker import DEADLINE_SIGNAL, Failure, grade_all, prepare
 from contracts.grammar import last_boxed
 from contracts.types import Grade, Reason
 
 _PRELOAD = ["__main__", "actors.graders.preload"]
 _ATTEMPTS = 3
 _START_SECONDS = 60.0
+_WALL_FACTOR = 3.0
 _KILL_SECONDS = 5.0
 _SHOWN = 200
 
@@ -53,11 +54,13 @@ class GraderProcesses:
 
     Args:
         workers: grader processes.
-        deadline: seconds a grader may take for one response (and for one batch).
+        deadline: seconds of processor time a grader may take for one response. One that waits
+            without computing is killed after three times as long.
     """
 
     def __init__(self, *, workers: int, deadline: float) -> None:
         self._workers, self._deadline = workers, deadline
+        self._wall = _WALL_FACTOR * deadline
         self._lock = threading.Lock()
         self._pending = 0
         self._closed = False
@@ -117,7 +120,7 @@ class GraderProcesses:
             if self._closed:
                 raise RuntimeError("the grader processes have been closed")
             self._pending += 1
-            wait = _START_SECONDS + self._pending * (self._deadline + _KILL_SECONDS)
+            wait = _START_SECONDS + self._pending * (self._wall + _KILL_SECONDS)
             try:
                 future = self._schedule(name, gold, responses)
             except RuntimeError:  # what pebble raises when the pool has broken
@@ -126,7 +129,9 @@ class GraderProcesses:
             return _Batch(name, gold, responses, self._pool, future, wait)
 
     def _schedule(self, name: str, gold: str, responses: list[str]) -> ProcessFuture[Results]:
-        return self._pool.schedule(grade_all, args=(name, gold, responses), timeout=self._deadline)
+        return self._pool.schedule(
+            grade_all, args=(name, gold, responses, self._deadline), timeout=self._wall
+        )
 
     def _results(self, batch: _Batch) -> Results | Trouble:
         """What became of ``batch``; sent again where the pool, not the batch, was at fault."""
@@ -169,12 +174,18 @@ def _settled(name: str, gold: str, response: str, result: Grade | Failure | Trou
     if isinstance(result, Grade):
         return result
     answer = last_boxed(response)
-    reason = Reason.TIMEOUT if isinstance(result, TimeoutError) else Reason.ERROR
+    reason = Reason.TIMEOUT if _ran_out_of_time(result) else Reason.ERROR
     why = result.traceback if isinstance(result, Failure) else repr(result)
     _log.warning(
         "grader %s: %s on %s against %s: %s", name, reason, _clip(answer), _clip(gold), why
     )
     return Grade(0.0, False, answer, reason)
+
+
+def _ran_out_of_time(result: Failure | Trouble) -> bool:
+    if isinstance(result, ProcessExpired):
+        return bool(result.exitcode == -DEADLINE_SIGNAL)
+    return isinstance(result, TimeoutError)
 
 
 def _clip(text: str | None) -> str:

@@ -235,6 +235,7 @@ def canonical_text(text: str) -> str:
 
 
 _NAME = re.compile(
+    r"\(\s*[A-Za-z](?:\s*,\s*[A-Za-z])+\s*\)|"
     r"(?:\\[A-Za-z]+\s*|[A-Za-z][A-Za-z' ]*)(?:_(?:\w|\{\w+\}))?'*"
     r"\s*(?:\(\s*\w{1,4}(?:\s*,\s*\w{1,4})*\s*\))?"
 )
@@ -242,5 +243,5 @@ _NOT_NAMES = frozenset((r"\pi", r"\infty", r"\emptyset", "e", "i", "pi", "infini
 
 
 def is_name(text: str) -> bool:
-    """Whether ``text`` names the thing that is asked for: ``x``, ``f(x)``, ``x_1``, ``Area``."""
+    """Whether ``text`` names the thing that is asked for: ``x``, ``f(x)``, ``(x, y)``, ``Area``."""
     return text not in _NOT_NAMES and len(text) <= 60 and _NAME.fullmatch(text) is not None

@@ -104,6 +104,7 @@ _WRAPPERS = words(
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
 _WRAPPED = re.compile(r"\\(" + "|".join(sorted(_WRAPPERS, key=len, reverse=True)) + r")\s*\{")
 _GROUPING = re.compile(r"(?<=\d)(?:\\[,!;: ]|~|\{,\})(?=\d{3}(?!\d))")
+_EMPTY_SET = re.compile(r"\\\{\s*\\\}")
 _SPACING = re.compile(r"(\\\\)|(\\!)|\\[,;:> ]|~")
 _BLANKS = re.compile(r"\s+")
 
@@ -136,7 +137,7 @@ def _ascii_maths(text: str) -> str:
 
 
 def _latex(text: str) -> str:
-    text = _GROUPING.sub("", text)
+    text = _EMPTY_SET.sub(r"\\emptyset ", _GROUPING.sub("", text))
     text = _unwrapped(text)
     text = _SPACING.sub(lambda m: m[1] or ("" if m[2] else " "), text)
     return _COMMAND.sub(_command, text)

@@ -78,10 +78,18 @@ def gold_kind(gold: str) -> GoldKind:
     letter = _LETTER.fullmatch(gold)
     number = None if letter else read_number(gold, lenient_unit=False)
     shape = shapes.read(gold)
-    if number is None and isinstance(shape, Single) and shape.text != gold:
-        return gold_kind(shape.text)
+    inner = shape.text if isinstance(shape, Single) else _domain(shape)
+    if number is None and inner not in ("", gold):
+        return gold_kind(inner)
     text = bool(_BASED.fullmatch(gold)) or (isinstance(shape, Single) and shapes.is_text(gold))
     return GoldKind(letter[1] if letter else "", number, text, shape)
+
+
+def _domain(shape: shapes.Shape) -> str:
+    r"""``[0, 1]`` of ``x \in [0, 1]``; empty for everything else."""
+    if isinstance(shape, Relation) and shape.signs == ("in",):
+        return _value(shape) or ""
+    return ""
 
 
 def _same_to_number(gold: Number, gold_text: str, answer: str) -> bool:
@@ -132,14 +140,10 @@ def _value(relation: Relation) -> str | None:
 
 def _consistent(values: list[str]) -> bool:
     r"""Whether ``1/3 \approx 0.333`` holds, so that its first side is the exact answer."""
-    numbers = [read_number(value) for value in values]
-    first = numbers[0]
-    return all(
-        first is None
-        or other is None
-        or other.last_place is None
-        or abs(first.value - other.value) <= other.last_place
-        for other in numbers[1:]
+    first, *others = (read_number(value) for value in values)
+    return first is None or all(
+        other is not None and abs(first.value - other.value) < (other.last_place or 1)
+        for other in others
     )
 
 

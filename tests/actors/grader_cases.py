@@ -202,6 +202,42 @@ TEXT = (
     Row("isosceles right triangle", ("Isosceles right triangle",), ("right isosceles triangle",)),
 )  # fmt: skip
 
+PUBLISHED = (
+    Row(r"\frac 59", ("5/9", r"\frac{5}{9}"), ("59", "5", "9/5")),
+    Row(r"\$32,\!348", ("32348", "32,348", r"\$32{,}348"), ("32", "348", "32, 348")),
+    Row(r"\frac{270}7\text{ degrees}", (r"\frac{270}{7}", r"\frac{270}{7}^\circ"),
+        ("270", "38.57")),
+    Row(r"15\mbox{ cm}^2", ("15", "15 cm^2", r"15 \text{ square centimeters}"), ("15 cm", "225")),
+    Row(r"\left( 3, \frac{\pi}{2} \right)", (r"(3, \pi/2)", r"\left(3,\frac{\pi}2\right)"),
+        (r"(\frac{\pi}{2}, 3)", r"(3, \pi)", r"3, \frac{\pi}{2}")),
+    Row("6 - 5i", ("6-5i", "-5i + 6"), ("6+5i", "5-6i", "1")),
+    Row("p - q", ("p-q", "-q+p"), ("q-p", "p+q", "p")),
+    Row(r"\begin{pmatrix} -1/3 \\ 2/3 \\ 5/3 \end{pmatrix}",
+        (r"\begin{pmatrix} -\frac{1}{3} \\ \frac{2}{3} \\ \frac{5}{3} \end{pmatrix}",),
+        (r"\begin{pmatrix} 1/3 \\ 2/3 \\ 5/3 \end{pmatrix}", "(-1/3, 2/3, 5/3)")),
+    Row(r"70 \sqrt{2}", (r"70\sqrt2", r"\sqrt{9800}"), (r"70", r"\sqrt{140}", "98.99")),
+    Row("4210_{5}", ("4210_5", r"4210_{5}"), ("4210", "555", "4210_6")),
+    Row(r"1 \pm \sqrt{19}", (r"1+\sqrt{19}, 1-\sqrt{19}", r"x = 1 \pm \sqrt{19}"),
+        (r"1+\sqrt{19}", r"1 \pm \sqrt{17}")),
+    Row("3R^2", ("3R^2", r"3 \cdot R^{2}"), ("3R", "9R^2", "3")),
+    Row(r"\cot x", (r"\frac{\cos x}{\sin x}", r"\cot x", r"1/\tan x"), (r"\tan x", "x")),
+    Row(r"137 \frac{1}{2}", ("137.5", r"\frac{275}{2}", "137 1/2"), ("137", "68.5", "1371/2")),
+    Row("5.4 \\text{ cents}", ("5.4", "5.4 cents", r"\$0.054"), ("54", "5.4 dollars")),
+    Row(r"\text{Evelyn}", ("Evelyn", "evelyn", r"\text{Evelyn}."), ("Evelyn and Debra", "Angela")),
+    Row("x \\in [-2,7]", ("[-2,7]", r"-2 \le x \le 7"), ("(-2,7)", "[-2,7)", "-2, 7")),
+    Row("-2,1", ("1,-2", "x=-2, x=1", r"-2 \text{ and } 1"), ("-2", "-1,2", "(-2,1)")),
+    Row(r"\emptyset", (r"\{\}", "∅", r"\varnothing"), ("0", r"\{0\}", "")),
+    Row("(2,3)", ("(x, y) = (2, 3)", "(x,y)=(2,3)", "P = (2,3)"), ("(x,y)=(3,2)", "x=2, y=3")),
+    Row("1080", ("1,080", "1080.00", "1,080 miles"), ("10,80", "1.080", "1,080,1,080")),
+    Row("145.0", ("145", "145.00"), ("14.5", "1450")),
+    Row("72", ("72", "72 clips", "72.", "**72**", r"72 \text{ clips}"),
+        ("72 or 48", "48+24", "48")),
+    Row(r"\frac{1}{2}", (r"\frac{1}{2} \approx 0.5", r"x \approx 0.5"),
+        (r"\frac{1}{2} \approx 2",)),
+    Row("4", (r"4 \approx 4.0", r"x = 4"), (r"4 \approx 5", r"5 \approx 4", "4 = 5", "5 = 4")),
+    Row("3, 5, 7", ("7,5,3", "3, 5 and 7", "3, 5, and 7"), ("3,5", "357", "3, 5, 7, 9")),
+)  # fmt: skip
+
 CASES: dict[str, tuple[Row, ...]] = {
     "integer": INTEGER,
     "decimal": DECIMAL,
@@ -216,4 +252,5 @@ CASES: dict[str, tuple[Row, ...]] = {
     "expression": EXPRESSION,
     "choice": CHOICE,
     "text": TEXT,
+    "published": PUBLISHED,
 }

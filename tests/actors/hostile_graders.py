@@ -16,6 +16,8 @@ def misbehave(response: str, gold: str) -> Grade:
     match response:
         case "hang":
             time.sleep(3600)
+        case "wait":
+            time.sleep(1.5)
         case "count":
             # One operation in C that no signal handler of Python interrupts.
             pow(9, 9**9, 10**2_000_000)

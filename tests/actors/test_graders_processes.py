@@ -28,7 +28,7 @@ TOWER = r"\boxed{9^{9^{9^{9}}}}"
 
 @pytest.fixture(scope="module")
 def processes() -> Iterator[GraderProcesses]:
-    with GraderProcesses(workers=1, deadline=1.5) as made:
+    with GraderProcesses(workers=1, deadline=1.0) as made:
         yield made
 
 
@@ -51,7 +51,7 @@ def test_symbolic_and_plain_answers_come_back_in_order(processes):
 
 
 def test_plain_answers_start_no_process():
-    with GraderProcesses(workers=1, deadline=1.5) as processes:
+    with GraderProcesses(workers=1, deadline=1.0) as processes:
         before = set(psutil.Process().children(recursive=True))
         grades = processes.grade("math", "12", [r"\boxed{12}", r"\boxed{9^{9^{9^{9}}}}"])
         assert [grade.correct for grade in grades] == [True, False]
@@ -86,6 +86,11 @@ def test_a_misbehaving_grader_costs_its_own_grade_only(processes, caplog, what, 
     assert grades[0] == grades[2] == RIGHT
     assert grades[1].reward == 0.0
     assert str(reason) in caplog.text
+
+
+def test_waiting_for_the_processor_is_not_held_against_a_response(processes):
+    # 1.5 s pass, of which the grader computes almost none.
+    assert processes.grade(MISBEHAVE, "", ["wait"]) == [RIGHT]
 
 
 def test_the_traceback_of_a_grader_is_logged(processes, caplog):

@@ -59,11 +59,11 @@ def generation(name: str, gold: str, answers: list[str], verifier: str = "math")
     return Generation(prompt, np.arange(5, dtype=np.int32), completions)
 
 
-def config(workers: int = 1, deadline: float = 1.5, grade: float = 60.0) -> RunConfig:
+def config(workers: int = 1, deadline: float = 1.0, grade: float = 300.0) -> RunConfig:
     return RunConfig.model_validate(
         {
             "verifiers": {"workers": workers, "deadline": deadline},
-            "deadlines": {"grade": grade, "stop": 10.0},
+            "deadlines": {"grade": grade, "stop": 30.0},
         }
     )
 
