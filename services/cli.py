@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,14 +138,17 @@ def find_run(run: str) -> Path:
 
 @contextmanager
 def logs_noted(folder: Path) -> Iterator[None]:
-    """Note on an error of the block where the logs of the run are."""
+    """Note on an error of the block where the logs of the run are, if it got as far as that."""
+    started = time.time()
     try:
         yield
     except UserError:
         raise
     except (Exception, Stopped) as error:
-        if (folder / "logs").is_dir():
-            error.add_note(f"Run folder: {folder}, logs: {folder / 'logs'}")
+        logs = folder / "logs"
+        # What was there before is of another run.
+        if logs.is_dir() and logs.stat().st_mtime >= started - 1:
+            error.add_note(f"Run folder: {folder}, logs: {logs}")
         raise
 
 

@@ -28,7 +28,7 @@ STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 LOCKS = Path(__file__).resolve().parents[1] / "deploy" / "locks"
 SHARED_MEMORY = Path("/dev/shm")
-MEMORY_GIB = (6.0, 12.0)
+MEMORY_GIB = (4.0, 8.0)
 """Free memory: below the first the demo fails, below the second larger runs do."""
 DISK_GIB = (1.0, 10.0)
 """Free disk, likewise: run folders, and models that are built and kept."""

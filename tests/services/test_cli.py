@@ -1,6 +1,7 @@
 """The command line: what it prints, and how it ends."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -188,12 +189,20 @@ def test_other_errors_keep_their_traceback():
     assert isinstance(result.exception, ZeroDivisionError)
 
 
-def test_errors_of_a_run_say_where_the_logs_are(tmp_path):
-    (tmp_path / "logs").mkdir()
+def test_errors_of_a_run_say_where_its_logs_are(tmp_path):
     with pytest.raises(DeadlineError) as caught, logs_noted(tmp_path):
+        (tmp_path / "logs").mkdir()
         raise DeadlineError("an actor", 3)
     result = CliRunner().invoke(raising(caught.value), ["fail"])
     assert str(tmp_path / "logs") in result.stderr
+
+
+def test_logs_of_a_former_run_are_not_pointed_to(tmp_path):
+    (tmp_path / "logs").mkdir()
+    os.utime(tmp_path / "logs", (1, 1))
+    with pytest.raises(DeadlineError) as caught, logs_noted(tmp_path):
+        raise DeadlineError("the model", 3)
+    assert not hasattr(caught.value, "__notes__")
 
 
 def test_sigterm_ends_a_command_with_143():

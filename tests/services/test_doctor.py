@@ -114,7 +114,7 @@ def test_instruction_sets(monkeypatch, flags, verdict, word):
     assert (check.verdict, word in check.found) == (verdict, True)
 
 
-@pytest.mark.parametrize(("free", "verdict"), [(1, "fail"), (8, "warn"), (13, "ok")])
+@pytest.mark.parametrize(("free", "verdict"), [(1, "fail"), (6, "warn"), (13, "ok")])
 def test_memory(monkeypatch, free, verdict):
     monkeypatch.setattr(machine, "memory", lambda: machine.Memory(16 * GIB, free * GIB))
     assert only(doctor.memory()).verdict == verdict
