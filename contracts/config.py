@@ -235,7 +235,7 @@ class LearnerConfig(Section):
         validate_default=True,
     )
     """Weight of each objective; each has a normaliser of its own."""
-    token_budget: Count = 16384
+    token_budget: Count = 4096
     """Tokens of a micro-batch, padding included."""
     shared_prefix: Literal["auto", "on", "off"] = "auto"
     """Forward a group's prompt once for all its completions."""

@@ -1,0 +1,119 @@
+"""What a step's summaries become in metrics.jsonl and on the metrics port."""
+
+from __future__ import annotations
+
+import socket
+import urllib.request
+
+import pytest
+
+from contracts.types import (
+    GroupSummary,
+    Objective,
+    ObjectiveReport,
+    Reason,
+    UpdateReport,
+)
+from services.metrics import Metrics
+from services.recorder import step_metrics
+from services.records import EvaluationRecord, StepTiming
+from services.statistics import proportion
+
+REPORT = UpdateReport(
+    updates=1,
+    learning_rate=1e-4,
+    gradient_norm=0.5,
+    tokens=12,
+    seconds=0.1,
+    objectives={Objective.SOLVE: ObjectiveReport(0.1, 1.0, 0.0, 0.0, 1e-7, 0.0, 0.7, 12, 4)},
+)
+
+
+def summary(objective: Objective, rewards: tuple[float, ...], said: str) -> GroupSummary:
+    n = len(rewards)
+    return GroupSummary(
+        prompt_id=f"{objective}/{rewards}",
+        task_id="t",
+        objective=objective,
+        label="yes",
+        shown_correct=(True,),
+        prompt_tokens=4,
+        completion_tokens=(3,) * n,
+        rewards=rewards,
+        correct=tuple(r > 0 for r in rewards),
+        extracted=(said,) * n,
+        reasons=(Reason.OK,) * n,
+        versions=(2,) * n,
+    )
+
+
+SUMMARIES = [
+    summary(Objective.SOLVE, (0.0, 1.0), "4"),
+    summary(Objective.SOLVE, (1.0, 1.0), "4"),
+    summary(Objective.POINTWISE, (1.0, 1.0), "Yes"),
+    summary(Objective.POINTWISE, (0.0, 1.0), "No"),
+]
+
+
+def test_a_step_is_counted_by_objective() -> None:
+    metrics = step_metrics(
+        step=1, version=3, epoch=0, summaries=SUMMARIES, ages=[0], recycled=[], report=REPORT
+    )
+    assert metrics.groups == {Objective.SOLVE: 2, Objective.POINTWISE: 2}
+    assert metrics.dropped == {Objective.SOLVE: 1, Objective.POINTWISE: 1}
+    assert metrics.reward == {Objective.SOLVE: 0.75, Objective.POINTWISE: 0.75}
+    assert metrics.yes_rate == 0.5
+    assert metrics.completion_tokens == 24
+    assert metrics.reasons == {Reason.OK: 8}
+    assert metrics.update is not None
+    assert metrics.update.objectives[Objective.SOLVE].gap == 1e-7
+
+
+def test_a_step_without_signal_trains_nothing_and_says_so() -> None:
+    nothing = UpdateReport(0, 1e-4, 0.0, 0, 0.0)
+    metrics = step_metrics(
+        step=1, version=1, epoch=0, summaries=SUMMARIES, ages=[0], recycled=[], report=nothing
+    )
+    assert metrics.update is None
+
+
+def test_two_updates_of_a_step_become_one_report() -> None:
+    judge = UpdateReport(
+        1, 9e-5, 0.9, 8, 0.2, {Objective.POINTWISE: ObjectiveReport(*[0.0] * 7, 8, 2)}
+    )
+    both = REPORT.followed_by(judge)
+    assert (both.updates, both.learning_rate, both.gradient_norm) == (2, 9e-5, 0.9)
+    assert both.tokens == 20
+    assert set(both.objectives) == {Objective.SOLVE, Objective.POINTWISE}
+
+
+def test_the_port_serves_what_was_recorded_on_loopback_only() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    metrics = step_metrics(
+        step=7, version=3, epoch=0, summaries=SUMMARIES, ages=[0], recycled=[], report=REPORT
+    )
+    score = EvaluationRecord(
+        step=7, mode="sampled", tasks=4, scores={"policy_accuracy": proportion(3, 4)}
+    )
+    with Metrics("demo", port) as served:
+        served.step(
+            metrics,
+            StepTiming(step=7, seconds=2.0, phases={"generate": 1.5}, tokens_per_second=12.0),
+        )
+        served.step(metrics, StepTiming(step=7, seconds=2.0, tokens_per_second=12.0))
+        served.evaluation(score)
+        page = (
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+        )
+    lines = page.splitlines()
+    assert 'coevolve_step{run="demo"} 7.0' in lines
+    assert 'coevolve_reward_mean{objective="solve",run="demo"} 0.75' in lines
+    assert 'coevolve_phase_seconds{phase="generate",run="demo"} 1.5' in lines
+    assert 'coevolve_completion_tokens_total{run="demo"} 48.0' in lines
+    assert (
+        'coevolve_held_out_ratio{mode="sampled",run="demo",score="policy_accuracy"} 0.75' in lines
+    )
+    with pytest.raises(OSError, match=r"refused|closed"):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2)
