@@ -114,7 +114,7 @@ def run(config: RunConfig, *, overwrite: bool) -> None:
     Raises:
         CoevolveError: with a note on where the logs are, where there are any.
     """
-    with stop_on_signals(), logs_noted(config.folder):
+    with logs_noted(config.folder), stop_on_signals():
         from services.training import train as train_run
 
         folder = train_run(config, overwrite=overwrite)
