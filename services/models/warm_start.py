@@ -23,7 +23,7 @@ from contracts.types import Sample
 from learner.samples import supervised_sample
 from recycler import templates
 from services.models import tiny_language, tiny_lessons, tiny_model
-from services.models.cache import PROGRESS, Build, digest, write_record
+from services.models.cache import PROGRESS, Build, digest, end_with_parent, write_record
 from services.models.tiny_language import FAULTLESS, Faults, Sum
 from services.models.tiny_lessons import MIX, Teacher, Tokens, tokenize
 
@@ -122,7 +122,7 @@ def run(config: WarmStartConfig, questions: Sequence[str], folder: Path) -> None
             untaught,
             learner_config(config),
             dtype="float32",
-            total_updates=total,
+            total_updates=max(total, 1),
             seed=config.seed,
             rank=0,
             world_size=1,
@@ -184,4 +184,5 @@ def main(request_file: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     main(Path(sys.argv[1]), Path(sys.argv[2]))

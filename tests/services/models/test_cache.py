@@ -1,18 +1,23 @@
 """The cache builds once, whole or not at all, and says where to look when a build fails."""
 
 import json
+import os
 import subprocess
+import sys
 import threading
 import time
 
+import psutil
 import pytest
 
 from contracts.errors import DeadlineError
-from services.models.cache import RECORD, Build, BuildError, cached, digest, read_record
+from services.models.cache import RECORD, ROOT, Build, BuildError, cached, digest, read_record
 
 BUILDER = """
 import json, os, sys, time
 from pathlib import Path
+from services.models.cache import end_with_parent
+end_with_parent()
 request, folder = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
 print("building", os.environ.get("MARK", ""))
 Path(request["count"]).open("a").write("x")
@@ -81,8 +86,38 @@ def test_a_half_built_folder_is_built_again(build, tmp_path):
 def test_a_build_past_its_deadline_is_ended(build, tmp_path):
     with pytest.raises(DeadlineError, match="building a thing"):
         get(build(sleep=600), tmp_path, deadline=1)
-    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    assert str(tmp_path / "cache") not in left.stdout
+    assert not running(str(tmp_path / "cache"))
+
+
+def running(text):
+    """Processes with ``text`` in their command line; a zombie has none."""
+    found = psutil.process_iter(["cmdline"])
+    return [process for process in found if text in " ".join(process.info["cmdline"] or ())]
+
+
+def test_a_builder_ends_with_the_process_that_started_it(build, tmp_path):
+    call = (
+        "from pathlib import Path\n"
+        "from services.models.cache import Build, cached\n"
+        f"place = Path({str(tmp_path)!r})\n"
+        f"request = {{'count': str(place / 'count'), 'sleep': 600}}\n"
+        "build = Build('thing-1', 'a_builder', request, 'building a thing')\n"
+        "cached(build, place / 'cache', log=place / 'log', deadline=60)\n"
+    )
+    path = os.pathsep.join((str(ROOT), str(tmp_path)))
+    parent = subprocess.Popen([sys.executable, "-c", call], env={**os.environ, "PYTHONPATH": path})
+    wait_until(lambda: built(tmp_path) == 1)
+    assert running(str(tmp_path / "cache"))
+    parent.kill()
+    parent.wait(10)
+    wait_until(lambda: not running(str(tmp_path / "cache")))
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
 
 
 def test_progress_is_relayed(build, tmp_path):
@@ -108,8 +143,7 @@ def test_two_at_once_build_once(build, tmp_path):
 def test_waiting_for_another_build_has_a_deadline(build, tmp_path):
     other = threading.Thread(target=lambda: get(build(sleep=4), tmp_path))
     other.start()
-    while built(tmp_path) == 0:
-        time.sleep(0.05)
+    wait_until(lambda: built(tmp_path) == 1)
     with pytest.raises(DeadlineError, match="in another process"):
         get(build(), tmp_path, deadline=0.5)
     other.join(60)
