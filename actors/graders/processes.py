@@ -21,7 +21,7 @@ from contracts.types import Grade, Reason
 
 _PRELOAD = ["__main__", "actors.graders.preload"]
 _ATTEMPTS = 3
-_START_SECONDS = 60.0
+_START_SECONDS = 300.0
 _WALL_FACTOR = 3.0
 _KILL_SECONDS = 5.0
 _SHOWN = 200
