@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,8 +19,8 @@ from learner import zero
 from learner.checkpoint import Checkpoint, Writer
 from learner.export import LearnerWeights, checksums, export_folder
 from learner.losses import loss_named, token_loss
-from learner.minibatch import Minibatch, lay_out_all, objective_weights, plan, token_batch
-from learner.policy import Policy, load_model
+from learner.minibatch import Minibatch, Packing, objective_weights, plan, token_batch
+from learner.policy import Policy, load_model, shares_prefixes, window_of
 from learner.probe import check_head, check_shared_prefix
 from learner.reference import Reference
 from learner.report import Tally
@@ -114,36 +115,35 @@ class Learner:
         settings = zero.zero_config(self.config, dtype, 0, self._place.device)
         with zero.partitioned_loading(settings):
             model = load_model(self._folder, self._dtype, trust_remote_code=trust)
+        if self.config.shared_prefix != "off":
+            shares_prefixes(model)
         return Policy(model, temperature)
 
     def _probe(self, temperature: float) -> None:
         """A first forward, which ZeRO-3 needs before weights are read, used to check the model."""
-        self._shared = self.config.shared_prefix
-        check_head(self._model, self._forward, self._place.device, temperature)
-        if self._shared == "off":
-            return
-        try:
-            check_shared_prefix(self._model, self._forward, self._place.device)
-        except UserError:
-            if self._shared == "on":
-                raise
-            self._shared = "off"
+        device, mode = self._place.device, self.config.shared_prefix
+        check_head(self._model, self._forward, device, temperature)
+        if mode != "off":
+            try:
+                check_shared_prefix(self._model, self._forward, device)
+            except UserError as error:
+                if mode == "on":
+                    raise
+                logging.getLogger(__name__).warning("prefixes are not shared: %s", error)
+                mode = "off"
+        self._packing = Packing(mode, self.config.token_budget, device, window_of(self._model))
 
     @property
     def shares_prefixes(self) -> bool:
         """Whether groups may be forwarded with a shared prefix on this model."""
-        return self._shared != "off"
+        return self._packing.shared_prefix != "off"
 
     @torch.no_grad()
     def _forward(self, layout: Layout) -> Tensor:
         """Log-probabilities [T] without a gradient. Collective."""
-        logprobs, _ = self._engine.module(*self._inputs(layout))
+        logprobs, _ = self._engine.module(*inputs(layout))
         result: Tensor = logprobs
         return result
-
-    def _inputs(self, layout: Layout) -> tuple[Tensor | None, ...]:
-        mask = layout.mask(self._dtype)
-        return layout.input_ids, layout.positions, mask, layout.source, layout.tokens
 
     def update(self, minibatches: Sequence[Sequence[Sample]]) -> UpdateReport:
         """One optimiser update per minibatch. Collective.
@@ -162,7 +162,7 @@ class Learner:
         """
         started = time.perf_counter()
         device = self._place.device
-        plans = [plan(samples, self.config, self._shared, device) for samples in minibatches]
+        plans = [plan(samples, self.config, self._packing) for samples in minibatches]
         self._check_equal(len(plans))
         totals, micros = self._agree(plans)
         old = [
@@ -234,10 +234,10 @@ class Learner:
             layout = minibatch.layouts[index] if real else dummy_layout(device)
             batch = token_batch(minibatch, layout, scale, old, with_kl=self._reference is not None)
             self._engine.set_gradient_accumulation_boundary(index == micros - 1)
-            logprobs, entropy = self._engine(*self._inputs(layout))
+            logprobs, entropy = self._engine(*inputs(layout))
             frozen = None
             if self._reference is not None:
-                frozen = self._reference.logprobs(layout, self._dtype)
+                frozen = self._reference.logprobs(layout)
             loss = token_loss(logprobs, frozen, batch, self.config, self._policy_loss)
             # DeepSpeed averages gradients over the ranks; the loss is a sum over them.
             scaled = loss.total * self._place.world_size
@@ -266,7 +266,7 @@ class Learner:
         Args:
             samples: this rank's; may be empty.
         """
-        layouts = lay_out_all(samples, self.config, self._shared, self._place.device)
+        layouts = self._packing.layouts(samples)
         (micros,) = zero.max_over_ranks([len(layouts)], self._place.device)
         scored = self._score(samples, layouts, micros)
         return [scored[i] for i in range(len(samples))]
@@ -364,3 +364,8 @@ class Learner:
         with zero.quiet():
             engine.destroy()
         zero.leave()
+
+
+def inputs(layout: Layout) -> tuple[Any, ...]:
+    """What ``Policy`` is called with for a layout."""
+    return layout.input_ids, layout.positions, layout.blocks, layout.source, layout.tokens

@@ -47,17 +47,24 @@ def has_signal(sample: Sample, config: LearnerConfig) -> bool:
     return config.kl_coefficient > 0 and bool(sample.kl_weights.any())
 
 
-def lay_out_all(
-    samples: Sequence[Sample], config: LearnerConfig, shared_prefix: str, device: torch.device
-) -> list[Layout]:
-    """The micro-batches of ``samples``, ready to forward."""
-    rows = rows_of(samples, shared_prefix=shared_prefix, budget=config.token_budget)
-    return [lay_out(part, samples, device) for part in micro_batches(rows, config.token_budget)]
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How rows are made: ``shared_prefix`` as settled for the model, its attention window."""
+
+    shared_prefix: str
+    budget: int
+    device: torch.device
+    window: int | None = None
+
+    def layouts(self, samples: Sequence[Sample]) -> list[Layout]:
+        """The micro-batches of ``samples``, ready to forward."""
+        rows = rows_of(
+            samples, shared_prefix=self.shared_prefix, budget=self.budget, window=self.window
+        )
+        return [lay_out(part, samples, self.device) for part in micro_batches(rows, self.budget)]
 
 
-def plan(
-    samples: Sequence[Sample], config: LearnerConfig, shared_prefix: str, device: torch.device
-) -> Minibatch:
+def plan(samples: Sequence[Sample], config: LearnerConfig, packing: Packing) -> Minibatch:
     """Leave out samples without signal, and pack the others."""
     kept = [sample for sample in samples if has_signal(sample, config)]
     counts = torch.zeros(len(OBJECTIVES), 3, dtype=torch.float64)
@@ -65,7 +72,7 @@ def plan(
         kl = sample.kl_weights if config.kl_coefficient > 0 else np.zeros_like(sample.kl_weights)
         weights = np.stack([sample.policy_weights, sample.supervised_weights, kl])
         counts[INDEX[sample.objective]] += torch.from_numpy((weights != 0).sum(1))
-    return Minibatch(kept, lay_out_all(kept, config, shared_prefix, device), counts)
+    return Minibatch(kept, packing.layouts(kept), counts)
 
 
 def objective_weights(config: LearnerConfig) -> Tensor:

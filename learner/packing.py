@@ -11,7 +11,7 @@ import numpy as np
 from contracts.types import Sample
 
 SCORES_BUDGET = 1 << 26
-"""Attention scores of one head that a dense mask of a micro-batch may have (64 Mi)."""
+"""Attention scores of one head that the mask of a micro-batch may have (64 Mi)."""
 
 WORTHWHILE = 0.9
 """A shared row must save at least a tenth of the tokens: masked attention costs a little."""
@@ -44,15 +44,24 @@ class Row:
     """One sequence to forward: a prompt, then the completions of ``samples`` (indices).
 
     ``length`` counts forwarded tokens; the last token of a completion predicts nothing and
-    is not forwarded. One sample: a plain causal row. Several: a shared prefix.
+    is not forwarded. ``prompt`` and ``longest``: tokens of the prompt and of the longest
+    completion. One sample: a plain causal row. Several: a shared prefix.
     """
 
     samples: tuple[int, ...]
     length: int
-    shared: bool
+    prompt: int
+    longest: int
+
+    @property
+    def shared(self) -> bool:
+        """Whether several completions share the prompt."""
+        return len(self.samples) > 1
 
 
-def rows_of(samples: Sequence[Sample], *, shared_prefix: str, budget: int) -> list[Row]:
+def rows_of(
+    samples: Sequence[Sample], *, shared_prefix: str, budget: int, window: int | None = None
+) -> list[Row]:
     """Rows for ``samples``, those of a group together where that saves work.
 
     Args:
@@ -60,23 +69,28 @@ def rows_of(samples: Sequence[Sample], *, shared_prefix: str, budget: int) -> li
         shared_prefix: ``off``: one row a sample; ``on``: one row a group; ``auto``: one row
             a group where it saves tokens.
         budget: tokens of a row. A group beyond it is split; a single sample never is.
+        window: longest sequence whose every token sees all before it; a group with a longer
+            one is not shared. None: any.
     """
-    if shared_prefix == "off":
-        return [_plain(i, sample) for i, sample in enumerate(samples)]
     rows: list[Row] = []
     for members in _groups(samples):
         prompt = len(samples[members[0]].prompt_tokens)
-        plain = sum(prompt + len(samples[i].tokens) - 1 for i in members)
+        lengths = [len(samples[i].tokens) for i in members]
+        plain = sum(prompt + length - 1 for length in lengths)
         shared = plain - prompt * (len(members) - 1)
-        if len(members) == 1 or (shared_prefix == "auto" and shared > WORTHWHILE * plain):
-            rows += [_plain(i, samples[i]) for i in members]
+        apart = shared_prefix == "off" or len(members) == 1
+        apart = apart or (shared_prefix == "auto" and shared > WORTHWHILE * plain)
+        apart = apart or (window is not None and prompt + max(lengths) > window)
+        if apart:
+            rows += [_row([i], [n], prompt) for i, n in zip(members, lengths, strict=True)]
         else:
-            rows += _shared(members, samples, prompt, budget)
+            rows += _shared(members, lengths, prompt, budget)
     return rows
 
 
-def _plain(index: int, sample: Sample) -> Row:
-    return Row((index,), len(sample.prompt_tokens) + len(sample.tokens) - 1, shared=False)
+def _row(members: Sequence[int], lengths: Sequence[int], prompt: int) -> Row:
+    length = prompt + sum(lengths) - len(members)
+    return Row(tuple(members), length, prompt, max(lengths))
 
 
 def _groups(samples: Sequence[Sample]) -> list[list[int]]:
@@ -90,36 +104,29 @@ def _groups(samples: Sequence[Sample]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _shared(
-    members: Sequence[int], samples: Sequence[Sample], prompt: int, budget: int
-) -> list[Row]:
+def _shared(members: Sequence[int], lengths: Sequence[int], prompt: int, budget: int) -> list[Row]:
     """Shared rows of one group: as many completions in each as budget and mask allow."""
-    limit = min(budget, int(SCORES_BUDGET**0.5))
     rows: list[Row] = []
-    current: list[int] = []
-    length = prompt
-    for index in members:
-        extra = len(samples[index].tokens) - 1
-        if current and length + extra > limit:
-            rows.append(Row(tuple(current), length, shared=len(current) > 1))
-            current, length = [], prompt
-        current.append(index)
-        length += extra
-    rows.append(Row(tuple(current), length, shared=len(current) > 1))
+    first = 0
+    for stop in range(1, len(members) + 1):
+        wider = _row(members[first : stop + 1], lengths[first : stop + 1], prompt)
+        if stop == len(members) or not _fits([wider], budget):
+            rows.append(_row(members[first:stop], lengths[first:stop], prompt))
+            first = stop
     return rows
 
 
 def micro_batches(rows: Sequence[Row], budget: int) -> list[list[Row]]:
     """Rows into micro-batches of at most ``budget`` tokens, padding included.
 
-    Rows of like length go together, longest first, plain and shared apart. A row longer than
-    the budget is a micro-batch of its own.
+    Rows of like length go together, longest first; plain rows, which are padded, and shared
+    ones, which are not, apart. A row longer than the budget is a micro-batch of its own.
     """
     batches: list[list[Row]] = []
     for shared in (False, True):
         current: list[Row] = []
         for row in sorted((r for r in rows if r.shared is shared), key=lambda r: -r.length):
-            if current and not _fits(len(current) + 1, current[0].length, budget, shared):
+            if current and not _fits([*current, row], budget):
                 batches.append(current)
                 current = []
             current.append(row)
@@ -128,7 +135,10 @@ def micro_batches(rows: Sequence[Row], budget: int) -> list[list[Row]]:
     return batches
 
 
-def _fits(count: int, width: int, budget: int, shared: bool) -> bool:
-    if count * width > budget:
-        return False
-    return not shared or count * width * width <= SCORES_BUDGET
+def _fits(rows: Sequence[Row], budget: int) -> bool:
+    if not rows[0].shared:
+        return len(rows) * max(row.length for row in rows) <= budget
+    longest = max(row.longest for row in rows)
+    completions = sum(len(row.samples) for row in rows)
+    scores = completions * longest * (longest + max(row.prompt for row in rows))
+    return sum(row.length for row in rows) <= budget and scores <= SCORES_BUDGET

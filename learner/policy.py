@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from contracts.errors import UserError
+from learner.attention import NAME, Blocks, register
 from learner.logprobs import LogitRule, token_logprobs
 
 
@@ -49,7 +50,7 @@ class Policy(nn.Module):
         self,
         input_ids: Tensor,
         positions: Tensor,
-        mask: Tensor | None,
+        blocks: Blocks | None,
         source: Tensor,
         tokens: Tensor,
     ) -> tuple[Tensor, Tensor]:
@@ -57,15 +58,21 @@ class Policy(nn.Module):
 
         Args:
             input_ids, positions: int64 [B, L].
-            mask: additive [B, 1, L, L], or None for plain causal rows padded at the end.
+            blocks: of a row of groups with shared prefixes; None for plain causal rows,
+                padded at the end.
             source: int64 [T] into the B * L slots; tokens: int64 [T].
 
         Returns:
             Two float tensors [T], in nats; the entropy has no gradient.
         """
+        more: dict[str, Any] = {}
+        if blocks is not None:
+            # A mask of four dimensions is passed on as it is; our attention does not read it.
+            unread = torch.zeros(1, 1, 1, 1, device=input_ids.device)
+            more = {"attention_mask": unread, "shared_prefix": blocks}
         decoder = self.model.get_decoder()
         states = decoder(
-            input_ids=input_ids, attention_mask=mask, position_ids=positions, use_cache=False
+            input_ids=input_ids, position_ids=positions, use_cache=False, **more
         ).last_hidden_state
         picked = states.flatten(0, 1).index_select(0, source)
         result: tuple[Tensor, Tensor] = self.head(picked, tokens)
@@ -103,6 +110,23 @@ def load_model(folder: Path, dtype: torch.dtype, *, trust_remote_code: bool) -> 
         local_files_only=True,
     )
     return without_dropout(model)
+
+
+def shares_prefixes(model: Any) -> bool:
+    """Set ``model`` to the attention that can share prefixes; False if it takes no such thing."""
+    register()
+    try:
+        model.set_attn_implementation(NAME)
+    except (ValueError, AttributeError):
+        return False
+    return bool(model.config.get_text_config()._attn_implementation == NAME)
+
+
+def window_of(model: Any) -> int | None:
+    """Longest sequence in which every layer still sees every token; None: any."""
+    config = model.config.get_text_config()
+    windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    return min((int(window) for window in windows if window), default=None)
 
 
 def without_dropout(model: nn.Module) -> nn.Module:

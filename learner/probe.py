@@ -11,6 +11,7 @@ from torch import Tensor
 
 from contracts.errors import UserError
 from contracts.types import Objective, Sample
+from learner.attention import NAME
 from learner.packing import rows_of
 from learner.policy import reference_logprobs
 from learner.samples import supervised_sample
@@ -67,6 +68,12 @@ def check_shared_prefix(model: Any, forward: Forward, device: torch.device) -> N
     Raises:
         UserError: they differ, so this architecture lets completions see each other.
     """
+    if model.config.get_text_config()._attn_implementation != NAME:
+        raise UserError(
+            f"{type(model).__name__} does not take its attention from transformers' registry",
+            where="learner.shared_prefix",
+            remedy="set it to off",
+        )
     samples = _samples(model)
     plain = _scores(samples, "off", forward, device)
     shared = _scores(samples, "on", forward, device)

@@ -27,10 +27,10 @@ class Reference:
         self._engine.module.eval()
 
     @torch.no_grad()
-    def logprobs(self, layout: Layout, dtype: torch.dtype) -> Tensor:
+    def logprobs(self, layout: Layout) -> Tensor:
         """Log-probabilities [T] of the layout's tokens. Collective."""
         logprobs, _ = self._engine.module(
-            layout.input_ids, layout.positions, layout.mask(dtype), layout.source, layout.tokens
+            layout.input_ids, layout.positions, layout.blocks, layout.source, layout.tokens
         )
         result: Tensor = logprobs
         return result

@@ -1,9 +1,9 @@
 """Rows to tensors. A group's prompt is forwarded once, and its completions attend to it.
 
 A shared row is ``prompt, completion 1, completion 2, ...``. Positions start again at P for
-each completion, and a mask lets each token see the prompt and its own completion only, so
-that its state is the one it would have in a row of its own: ``P + n R`` tokens instead of
-``n (P + R)``.
+each completion, and each token attends to the prompt and its own completion only, so that its
+state is the one it would have in a row of its own: ``P + n R`` tokens instead of
+``n (P + R)``. All shared rows of a micro-batch follow each other in one, without padding.
 """
 
 from __future__ import annotations
@@ -13,82 +13,150 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from contracts.types import Sample
+from learner.attention import Blocks, flex_mask
 from learner.packing import Row
 
-PADDING = -1
+Ints = NDArray[np.int64]
+
+FLEX_BLOCK = 128
+"""A row on CUDA is filled up to a multiple of FlexAttention's block."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
     """A micro-batch on the device: B rows of L slots, T completion tokens.
 
-    ``input_ids``, ``positions``: int64 [B, L]. ``segments``: int64 [B, L], 0 for a prompt,
-    k for the k-th completion, -1 for padding; None for plain rows, which are causal.
-    ``source``: int64 [T], the flat slot whose state predicts each token; ``tokens``: int64
-    [T]. ``order``: samples by index, in the order of their tokens.
+    ``input_ids``, ``positions``: int64 [B, L]. ``blocks``: what attends to what where B = 1
+    row holds groups with shared prefixes; None for plain rows, which are causal and padded at
+    the end. ``source``: int64 [T], the flat slot whose state predicts each token; ``tokens``:
+    int64 [T]. ``order``: samples by index, in the order of their tokens.
     """
 
     input_ids: Tensor
     positions: Tensor
-    segments: Tensor | None
+    blocks: Blocks | None
     source: Tensor
     tokens: Tensor
     order: tuple[int, ...]
 
-    def mask(self, dtype: torch.dtype) -> Tensor | None:
-        """Additive attention mask [B, 1, L, L], 0 or -inf; None where causal is enough."""
-        if self.segments is None:
-            return None
-        seen = visible(self.segments)
-        mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
-        return mask.masked_fill_(~seen, float("-inf")).unsqueeze(1)
-
-
-def visible(segments: Tensor) -> Tensor:
-    """bool [B, L, L]: whether query slot q (second axis) attends to key slot k (third).
-
-    Padding attends to padding before it, and to the prompt: no row of scores is empty.
-    """
-    keys, queries = segments[:, None, :], segments[:, :, None]
-    length = segments.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
-    return ((keys == 0) | (keys == queries)) & causal
-
 
 def lay_out(rows: Sequence[Row], samples: Sequence[Sample], device: torch.device) -> Layout:
     """The tensors of one micro-batch; ``rows`` are all plain or all shared."""
+    if rows[0].shared:
+        return _shared(rows, samples, device)
     width = max(row.length for row in rows)
     ids = np.zeros((len(rows), width), dtype=np.int64)
+    sources: list[Ints] = []
+    order = tuple(row.samples[0] for row in rows)
+    for line, index in enumerate(order):
+        prompt, completion = samples[index].prompt_tokens, samples[index].tokens
+        stop = len(prompt) + len(completion) - 1
+        ids[line, : len(prompt)] = prompt
+        ids[line, len(prompt) : stop] = completion[:-1]
+        sources.append(line * width + np.arange(len(prompt) - 1, stop))
     positions = np.broadcast_to(np.arange(width), ids.shape).copy()
-    segments = np.full(ids.shape, PADDING, dtype=np.int64)
-    sources: list[np.ndarray] = []
-    tokens: list[np.ndarray] = []
-    order: list[int] = []
-    for index, row in enumerate(rows):
-        prompt = samples[row.samples[0]].prompt_tokens
-        start = len(prompt)
-        ids[index, :start], segments[index, :start] = prompt, 0
-        base = index * width
-        for number, member in enumerate(row.samples, start=1):
-            completion = samples[member].tokens
-            stop = start + len(completion) - 1
-            ids[index, start:stop], segments[index, start:stop] = completion[:-1], number
-            positions[index, start:stop] = np.arange(len(prompt), len(prompt) + stop - start)
-            sources.append(np.r_[base + len(prompt) - 1, np.arange(base + start, base + stop)])
-            tokens.append(completion)
-            order.append(member)
-            start = stop
     return Layout(
-        input_ids=torch.from_numpy(ids).to(device),
-        positions=torch.from_numpy(positions).to(device),
-        segments=torch.from_numpy(segments).to(device) if rows[0].shared else None,
-        source=torch.from_numpy(np.concatenate(sources).astype(np.int64)).to(device),
-        tokens=torch.from_numpy(np.concatenate(tokens).astype(np.int64)).to(device),
-        order=tuple(order),
+        input_ids=_to(ids, device),
+        positions=_to(positions, device),
+        blocks=None,
+        source=_to(np.concatenate(sources), device),
+        tokens=_to(np.concatenate([samples[i].tokens for i in order]), device),
+        order=order,
     )
+
+
+def _shared(rows: Sequence[Row], samples: Sequence[Sample], device: torch.device) -> Layout:
+    """One row for all groups, and what it needs to keep them apart."""
+    ids: list[Ints] = []
+    positions: list[Ints] = []
+    segments: list[tuple[int, int, int]] = []  # group, number within it (0: prompt), tokens
+    sources: list[Ints] = []
+    start = 0
+    for group, row in enumerate(rows):
+        prompt = samples[row.samples[0]].prompt_tokens
+        last = start + len(prompt) - 1
+        ids.append(prompt.astype(np.int64))
+        positions.append(np.arange(len(prompt)))
+        segments.append((group, 0, len(prompt)))
+        start += len(prompt)
+        for number, member in enumerate(row.samples, start=1):
+            inside = samples[member].tokens[:-1].astype(np.int64)
+            ids.append(inside)
+            positions.append(len(prompt) + np.arange(len(inside)))
+            segments.append((group, number, len(inside)))
+            sources.append(np.r_[last, np.arange(start, start + len(inside))])
+            start += len(inside)
+    order = tuple(member for row in rows for member in row.samples)
+    fill = -start % FLEX_BLOCK if device.type == "cuda" else 0
+    return Layout(
+        input_ids=_to(np.pad(np.concatenate(ids), (0, fill))[None], device),
+        positions=_to(np.pad(np.concatenate(positions), (0, fill))[None], device),
+        blocks=_blocks(segments, fill, device),
+        source=_to(np.concatenate(sources), device),
+        tokens=_to(np.concatenate([samples[i].tokens for i in order]), device),
+        order=order,
+    )
+
+
+def _blocks(segments: Sequence[tuple[int, int, int]], fill: int, device: torch.device) -> Blocks:
+    groups, numbers, lengths = (np.array(column) for column in zip(*segments, strict=True))
+    group = _to(np.pad(np.repeat(groups, lengths), (0, fill), constant_values=-1), device)
+    segment = _to(np.pad(np.repeat(numbers, lengths), (0, fill)), device)
+    if device.type == "cuda":
+        return Blocks(group, segment, flex=flex_mask(group, segment))
+    starts = np.cumsum(lengths) - lengths
+    is_prompt = numbers == 0
+    within = ~is_prompt & (lengths > 0)
+    prompts = _padded(starts[is_prompt], lengths[is_prompt])
+    completions = _padded(starts[within], lengths[within])
+    back = np.empty(lengths.sum(), dtype=np.int64)
+    for place, (table, sizes) in enumerate(
+        ((prompts, lengths[is_prompt]), (completions, lengths[within]))
+    ):
+        real = np.arange(table.shape[1]) < sizes[:, None]
+        offset = place * prompts.size
+        back[table[real]] = offset + np.flatnonzero(real)
+    owner = groups[within]
+    return Blocks(
+        group,
+        segment,
+        prompts=_to(prompts, device),
+        completions=_to(completions, device) if completions.size else None,
+        owner=_to(owner, device),
+        mask=_seen(lengths[is_prompt][owner], prompts.shape[1], completions.shape[1], device),
+        back=_to(back, device),
+    )
+
+
+def _padded(starts: Ints, lengths: Ints) -> Ints:
+    """Slots [n, longest] of runs of slots, padded with the first of each."""
+    width = np.arange(lengths.max(initial=0))
+    return np.where(width < lengths[:, None], starts[:, None] + width, starts[:, None])
+
+
+def _seen(prompts: Ints, width: int, longest: int, device: torch.device) -> Tensor:
+    """bool [S, 1, R, P + R]: a completion token sees its prompt's tokens and its own past.
+
+    Padding of a completion lies behind its tokens, so the past alone keeps it out of sight.
+    """
+    of_prompt = torch.arange(width, device=device) < _to(prompts, device)[:, None]
+    past = torch.ones(longest, longest, dtype=torch.bool, device=device).tril()
+    count = len(prompts)
+    return torch.cat(
+        [
+            of_prompt[:, None, :].expand(count, longest, width),
+            past[None].expand(count, longest, longest),
+        ],
+        dim=2,
+    )[:, None]
+
+
+def _to(array: NDArray[np.integer], device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)).to(device)
 
 
 def dummy_layout(device: torch.device) -> Layout:

@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM
 
 from contracts.config import LearnerConfig
 from learner.losses import loss_named, token_loss
-from learner.minibatch import objective_weights, plan, token_batch
-from learner.policy import Policy, without_dropout
+from learner.minibatch import Packing, objective_weights, plan, token_batch
+from learner.policy import Policy, shares_prefixes, without_dropout
 
 CPU = torch.device("cpu")
 WEIGHTS = {"solve": 1.0, "pointwise": 0.7, "pairwise": 0.5, "reflect": 0.25}
@@ -22,12 +22,14 @@ WEIGHTS = {"solve": 1.0, "pointwise": 0.7, "pairwise": 0.5, "reflect": 0.25}
 @pytest.fixture(scope="module")
 def model(random_model_folder):
     loaded = AutoModelForCausalLM.from_pretrained(random_model_folder, dtype=torch.float64)
+    assert shares_prefixes(loaded)
     return without_dropout(loaded)
 
 
 @pytest.fixture(scope="module")
 def frozen(random_model_folder):
     loaded = AutoModelForCausalLM.from_pretrained(random_model_folder, dtype=torch.float64)
+    assert shares_prefixes(loaded)
     torch.manual_seed(5)
     with torch.no_grad():
         for parameter in loaded.parameters():
@@ -35,14 +37,12 @@ def frozen(random_model_folder):
     return loaded.requires_grad_(False)
 
 
+def packing(config):
+    return Packing(config.shared_prefix, config.token_budget, CPU)
+
+
 def forward(policy, layout):
-    return policy(
-        layout.input_ids,
-        layout.positions,
-        layout.mask(torch.float64),
-        layout.source,
-        layout.tokens,
-    )
+    return policy(layout.input_ids, layout.positions, layout.blocks, layout.source, layout.tokens)
 
 
 def learner_gradients(model, samples, config, *, old=None, reference=None, parts=1):
@@ -54,9 +54,7 @@ def learner_gradients(model, samples, config, *, old=None, reference=None, parts
         [i for i, s in enumerate(samples) if names.index(s.group) % parts == part]
         for part in range(parts)
     ]
-    plans = [
-        plan([samples[i] for i in share], config, config.shared_prefix, CPU) for share in shares
-    ]
+    plans = [plan([samples[i] for i in share], config, packing(config)) for share in shares]
     totals = torch.stack([p.counts for p in plans]).sum(0)
     scale = objective_weights(config)[:, None] / totals.clamp(min=1)
     total = 0.0
@@ -128,7 +126,7 @@ def test_kl_to_the_reference_and_supervised_tokens(model, frozen):
 def test_logprobs_are_those_of_the_model(model):
     samples = make_samples(3, seed=6, vocabulary=vocabulary(model))
     config = LearnerConfig(shared_prefix="on")
-    part = plan(samples, config, "on", CPU)
+    part = plan(samples, config, packing(config))
     for layout in part.layouts:
         now, _ = forward(Policy(model), layout)
         expected = torch.cat([plain_logprobs(model, part.samples[i]) for i in layout.order])
@@ -162,7 +160,7 @@ def test_a_sample_with_nothing_to_learn_changes_nothing(model):
     samples = make_samples(4, seed=7, vocabulary=vocabulary(model))
     idle = make_samples(1, seed=8, vocabulary=vocabulary(model))
     silent = [replace(s, group="idle", policy_weights=s.policy_weights * 0) for s in idle]
-    assert len(plan(samples + silent, config, "off", CPU).samples) == len(samples)
+    assert len(plan(samples + silent, config, packing(config)).samples) == len(samples)
     assert_equal(
         learner_gradients(model, samples + silent, config),
         learner_gradients(model, samples, config),

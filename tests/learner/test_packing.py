@@ -45,11 +45,11 @@ def test_packing_loses_no_sample_and_keeps_the_budget(seed, budget, shared):
     batches = micro_batches(rows, budget)
     assert sorted(i for batch in batches for row in batch for i in row.samples) == list(range(21))
     for batch in batches:
-        width = max(row.length for row in batch)
-        assert len(batch) == 1 or len(batch) * width <= budget
         assert len({row.shared for row in batch}) == 1
+        lengths = [row.length for row in batch]
+        padded = sum(lengths) if batch[0].shared else len(batch) * max(lengths)
+        assert len(batch) == 1 or padded <= budget
     for row in rows:
-        assert row.shared == (len(row.samples) > 1)
         assert row.length <= budget or len(row.samples) == 1
 
 
@@ -75,3 +75,10 @@ def test_a_group_with_two_prompts_is_refused():
     assert not np.array_equal(mixed[0].prompt_tokens, mixed[1].prompt_tokens)
     with pytest.raises(ValueError, match="'g0' have different prompts"):
         rows_of(mixed, shared_prefix="on", budget=1000)
+
+
+def test_a_group_longer_than_the_attention_window_is_not_shared():
+    samples = make_samples(1, seed=0, vocabulary=20, size=3, prompt=(20, 21), length=(6, 7))
+    for window, count in ((25, 3), (26, 1), (None, 1)):
+        rows = rows_of(samples, shared_prefix="on", budget=1000, window=window)
+        assert len(rows) == count

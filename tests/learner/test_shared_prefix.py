@@ -1,26 +1,71 @@
 import numpy as np
+import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from plain_learner import make_samples
+from torch.nn.functional import scaled_dot_product_attention
 
+from contracts.errors import UserError
+from learner.attention import attend, visible
 from learner.packing import micro_batches, rows_of
-from learner.shared_prefix import lay_out, visible
+from learner.shared_prefix import lay_out
 
 CPU = torch.device("cpu")
 
 
-def test_a_completion_sees_the_prompt_and_itself_only():
-    #          prompt     one    two       padding
-    segments = [0, 0, 0, 1, 1, 2, 2, 2, -1, -1]
-    seen = visible(torch.tensor([segments]))[0]
-    for q, mine in enumerate(segments):
-        for k, theirs in enumerate(segments):
-            expected = k <= q and (theirs == 0 or theirs == mine)
-            assert bool(seen[q, k]) is expected, (q, k)
+def test_a_completion_sees_its_prompt_and_itself_only():
+    #         prompt   one   two      another prompt, its one
+    group = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1]
+    segment = [0, 0, 0, 1, 1, 2, 2, 2, 0, 0, 1]
+    table = visible(
+        torch.tensor(group), torch.tensor(segment), torch.arange(11)[:, None], torch.arange(11)
+    )
+    for q in range(11):
+        for k in range(11):
+            expected = k <= q and group[k] == group[q] and segment[k] in (0, segment[q])
+            assert bool(table[q, k]) is expected, (q, k)
 
 
-def test_no_row_of_scores_is_empty():
-    segments = torch.tensor([[0, 1, 2, -1], [0, 0, 0, 0]])
-    assert visible(segments).any(-1).all()
+def random_layout(seed):
+    samples = make_samples(4, seed=seed, vocabulary=50, size=3, length=(1, 6))
+    rows = rows_of(samples, shared_prefix="on", budget=10_000)
+    (batch,) = micro_batches(rows, 10_000)
+    return lay_out(batch, samples, CPU)
+
+
+@given(seed=st.integers(0, 200), heads=st.sampled_from([(4, 4), (4, 2), (3, 1)]))
+@settings(max_examples=25, deadline=None)
+def test_blocked_attention_equals_one_dense_mask(seed, heads):
+    layout = random_layout(seed)
+    blocks, slots = layout.blocks, layout.input_ids.shape[1]
+    torch.manual_seed(seed)
+    shapes = [(1, heads[0], slots, 8), (1, heads[1], slots, 8), (1, heads[1], slots, 8)]
+    leaves = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    place = torch.arange(slots)
+    mask = visible(blocks.group, blocks.segment, place[:, None], place)
+    dense = scaled_dot_product_attention(*leaves, attn_mask=mask, scale=0.3, enable_gqa=True)
+    ours, _ = attend(torch.nn.Module(), *leaves, None, blocks, scaling=0.3)
+    upstream = torch.randn_like(ours)
+    torch.testing.assert_close(ours, dense.transpose(1, 2))
+    mine = torch.autograd.grad((ours * upstream).sum(), leaves)
+    theirs = torch.autograd.grad((dense.transpose(1, 2) * upstream).sum(), leaves)
+    for a, b in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_completions_of_one_token_need_no_attention_of_their_own():
+    samples = make_samples(2, seed=0, vocabulary=50, size=3, length=(1, 2))
+    rows = rows_of(samples, shared_prefix="on", budget=1000)
+    (batch,) = micro_batches(rows, 1000)
+    assert lay_out(batch, samples, CPU).blocks.completions is None
+
+
+def test_attention_it_does_not_know_is_refused():
+    layout = random_layout(0)
+    tensor = torch.zeros(1, 1, layout.input_ids.shape[1], 8)
+    with pytest.raises(UserError, match="attends with softcap"):
+        attend(torch.nn.Module(), tensor, tensor, tensor, None, layout.blocks, softcap=30.0)
 
 
 def test_sources_predict_the_tokens_of_each_sample():
@@ -41,4 +86,6 @@ def test_sources_predict_the_tokens_of_each_sample():
             assert ids[source].tolist() == before.tolist()
             start += n
         assert start == len(layout.tokens)
-        assert (layout.segments is None) == (mode == "off")
+        assert (layout.blocks is None) == (mode == "off")
+        if mode == "on":
+            assert layout.input_ids.shape == (1, sum(row.length for row in rows))
