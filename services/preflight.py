@@ -54,7 +54,7 @@ def check(config: RunConfig, *, overwrite: bool = False) -> None:
     """
     problems = [*run_folder(config, overwrite), *metrics_port(config), *functions(config)]
     if not os.environ.get("RAY_ADDRESS"):
-        problems += [*devices(config), *memory(config), *disk(config), *compiler()]
+        problems += [*devices(config), *memory(config), *disk(config), *compiler(config)]
     if problems:
         raise together(problems, "reasons not to start")
 
@@ -215,8 +215,10 @@ def disk(config: RunConfig) -> Iterator[Problem]:
         yield Problem(str(config.folder), what, "Make room, or give another runs_dir=...")
 
 
-def compiler() -> Iterator[Problem]:
-    """DeepSpeed compiles a small operator of its own at the first use."""
-    if machine.compiler() is None:
-        what = "there is no C++ compiler, and DeepSpeed needs one"
-        yield Problem("", what, "Install one (apt install g++), or name yours in CXX.")
+def compiler(config: RunConfig) -> Iterator[Problem]:
+    """What compiles while it runs needs a compiler: GPU kernels, and engines that are not eager."""
+    compiles = machine.gpus() > 0 or not config.generators.enforce_eager
+    if compiles and machine.compiler() is None:
+        what = "there is no C++ compiler, and this run compiles operators"
+        remedy = "Install one (apt install g++), or name yours in CXX."
+        yield Problem("", what, f"{remedy} On a CPU, generators.enforce_eager=true needs none.")

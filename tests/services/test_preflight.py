@@ -170,10 +170,12 @@ def test_parameters_of_a_model_folder_are_counted(random_model_folder):
 
 
 def test_a_missing_compiler(monkeypatch):
+    monkeypatch.setattr(machine, "gpus", lambda: 0)
     monkeypatch.setenv("CXX", "no-such-compiler")
-    text = refusal()
+    text = refusal("generators.enforce_eager=false")
     assert "there is no C++ compiler" in text
     assert "apt install g++" in text
+    preflight.check(config("generators.enforce_eager=true"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -185,7 +187,7 @@ def test_a_folder_without_rights(tmp_path):
 def test_on_a_cluster_this_machine_says_nothing(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "ray-head:6379")
     monkeypatch.setenv("CXX", "no-such-compiler")
-    preflight.check(config("generators.kv_cache_gib=100000", "generators.count=64"))
+    preflight.check(config("generators.kv_cache_gib=100000", "generators.enforce_eager=false"))
     a_run("finished")
     assert "there is a run of this name already" in refusal()
 
