@@ -23,6 +23,7 @@ _PRELOAD = ["__main__", "actors.graders.preload"]
 _ATTEMPTS = 3
 _START_SECONDS = 300.0
 _WALL_FACTOR = 3.0
+_WALL_EACH = 0.5
 _KILL_SECONDS = 5.0
 _SHOWN = 200
 
@@ -55,12 +56,11 @@ class GraderProcesses:
     Args:
         workers: grader processes.
         deadline: seconds of processor time a grader may take for one response. One that waits
-            without computing is killed after three times as long.
+            without computing is killed after about three times as long.
     """
 
     def __init__(self, *, workers: int, deadline: float) -> None:
         self._workers, self._deadline = workers, deadline
-        self._wall = _WALL_FACTOR * deadline
         self._lock = threading.Lock()
         self._pending = 0
         self._closed = False
@@ -120,7 +120,7 @@ class GraderProcesses:
             if self._closed:
                 raise RuntimeError("the grader processes have been closed")
             self._pending += 1
-            wait = _START_SECONDS + self._pending * (self._wall + _KILL_SECONDS)
+            wait = _START_SECONDS + self._pending * (self._wall(responses) + _KILL_SECONDS)
             try:
                 future = self._schedule(name, gold, responses)
             except RuntimeError:  # what pebble raises when the pool has broken
@@ -130,8 +130,12 @@ class GraderProcesses:
 
     def _schedule(self, name: str, gold: str, responses: list[str]) -> ProcessFuture[Results]:
         return self._pool.schedule(
-            grade_all, args=(name, gold, responses, self._deadline), timeout=self._wall
+            grade_all, args=(name, gold, responses, self._deadline), timeout=self._wall(responses)
         )
+
+    def _wall(self, responses: list[str]) -> float:
+        """Seconds by the clock for a batch: only for graders that wait, so it may be generous."""
+        return _WALL_FACTOR * self._deadline + _WALL_EACH * len(responses)
 
     def _results(self, batch: _Batch) -> Results | Trouble:
         """What became of ``batch``; sent again where the pool, not the batch, was at fault."""
