@@ -91,7 +91,7 @@ def _shared(rows: Sequence[Row], samples: Sequence[Sample], device: torch.device
             sources.append(np.r_[last, np.arange(start, start + len(inside))])
             start += len(inside)
     order = tuple(member for row in rows for member in row.samples)
-    fill = -start % FLEX_BLOCK if device.type == "cuda" else 0
+    fill = -start % FLEX_BLOCK if uses_flex(device) else 0
     return Layout(
         input_ids=_to(np.pad(np.concatenate(ids), (0, fill))[None], device),
         positions=_to(np.pad(np.concatenate(positions), (0, fill))[None], device),
@@ -102,11 +102,16 @@ def _shared(rows: Sequence[Row], samples: Sequence[Sample], device: torch.device
     )
 
 
+def uses_flex(device: torch.device) -> bool:
+    """FlexAttention is made for CUDA; a CPU does better with padded blocks."""
+    return device.type == "cuda"
+
+
 def _blocks(segments: Sequence[tuple[int, int, int]], fill: int, device: torch.device) -> Blocks:
     groups, numbers, lengths = (np.array(column) for column in zip(*segments, strict=True))
     group = _to(np.pad(np.repeat(groups, lengths), (0, fill), constant_values=-1), device)
     segment = _to(np.pad(np.repeat(numbers, lengths), (0, fill)), device)
-    if device.type == "cuda":
+    if uses_flex(device):
         return Blocks(group, segment, flex=flex_mask(group, segment))
     starts = np.cumsum(lengths) - lengths
     is_prompt = numbers == 0

@@ -4,9 +4,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_learner import make_samples
+from torch.nn.attention.flex_attention import flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
 from contracts.errors import UserError
+from learner import attention, shared_prefix
 from learner.attention import attend, visible
 from learner.packing import micro_batches, rows_of
 from learner.shared_prefix import lay_out
@@ -52,6 +54,26 @@ def test_blocked_attention_equals_one_dense_mask(seed, heads):
     theirs = torch.autograd.grad((dense.transpose(1, 2) * upstream).sum(), leaves)
     for a, b in zip(mine, theirs, strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("heads", [(4, 4), (4, 2)])
+def test_flex_attention_equals_one_dense_mask(heads, monkeypatch):
+    # The same operator that is compiled on CUDA, here as plain torch.
+    monkeypatch.setattr(shared_prefix, "uses_flex", lambda device: True)
+    monkeypatch.setattr(attention, "_compiled_flex", lambda: flex_attention)
+    layout = random_layout(3)
+    blocks, slots = layout.blocks, layout.input_ids.shape[1]
+    assert blocks.flex is not None
+    assert slots % 128 == 0
+    assert layout.positions.shape == (1, slots)
+    torch.manual_seed(0)
+    shapes = [(1, heads[0], slots, 16), (1, heads[1], slots, 16), (1, heads[1], slots, 16)]
+    leaves = [torch.randn(shape) for shape in shapes]
+    place = torch.arange(slots)
+    mask = visible(blocks.group, blocks.segment, place[:, None], place)
+    dense = scaled_dot_product_attention(*leaves, attn_mask=mask, enable_gqa=True)
+    ours, _ = attend(torch.nn.Module(), *leaves, None, blocks)
+    torch.testing.assert_close(ours, dense.transpose(1, 2), rtol=1e-4, atol=1e-5)
 
 
 def test_completions_of_one_token_need_no_attention_of_their_own():
