@@ -261,6 +261,10 @@ class Generator:
         """Call a method of the worker extension on every worker of the engine."""
         return list(await self._engine.collective_rpc(method, args=arguments))
 
+    async def unfinished(self) -> int:
+        """Completions the engine still owes."""
+        return int(self._engine.get_num_unfinished_requests())
+
     async def version(self) -> int:
         """Version of the weights the engine computes with."""
         return int(await self._engine.get_weight_version())

@@ -35,8 +35,10 @@ def digests_of(weights: Iterable[tuple[str, torch.Tensor]]) -> dict[str, str]:
 def engine_weights(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """What a vLLM model computes with, by Hugging Face parameter name.
 
-    Fused parameters (``qkv_proj``, ``gate_up_proj``) are cut apart along their rows. For one
-    worker only: with tensor parallelism each worker holds a part of each parameter.
+    Fused parameters (``qkv_proj``, ``gate_up_proj``) are cut apart along their rows. A weight
+    that two layers share (tied embeddings) is read from both, for each packs a copy of its
+    own; should they differ, it is all NaN. For one worker only: with tensor parallelism each
+    worker holds a part of each parameter.
     """
     modules = dict(model.named_modules())
     for name, parameter in model.named_parameters():
@@ -45,12 +47,20 @@ def engine_weights(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]
         tensor = parameter.detach()
         if leaf == "weight":
             tensor = _effective_weight(layer, tensor)
+            others = [m for m in layers_with(model, parameter) if m is not layer]
+            if any(not torch.equal(_effective_weight(m, parameter), tensor) for m in others):
+                tensor = torch.full_like(tensor, float("nan"))
             # Vocabularies are padded to a round number of rows.
             tensor = tensor[: getattr(layer, "org_vocab_size", len(tensor))]
         elif leaf == "bias":
             # The packed form keeps biases in float32; the type they were sent in is the layer's.
             tensor = tensor.to(getattr(layer, "params_dtype", tensor.dtype))
         yield from _unfused(model, layer, name, tensor)
+
+
+def layers_with(model: torch.nn.Module, weight: torch.nn.Parameter) -> list[torch.nn.Module]:
+    """All layers of ``model`` whose weight is this very parameter."""
+    return [module for module in model.modules() if module._parameters.get("weight") is weight]
 
 
 def _effective_weight(layer: torch.nn.Module, parameter: torch.Tensor) -> torch.Tensor:

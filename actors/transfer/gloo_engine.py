@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from vllm.distributed.weight_transfer.base import WeightTransferEngine
 from vllm.model_executor.model_loader.reload import (
     finalize_layerwise_reload,
     initialize_layerwise_reload,
 )
 
+from actors.transfer.digests import layers_with
 from actors.transfer.gloo_wire import GlooInitInfo, GlooUpdateInfo
 from actors.transfer.group import GlooGroup, own_address, reach_store
 
@@ -81,8 +83,24 @@ class GlooWeightTransferEngine(
     def finish_weight_update(self) -> None:
         """Take the loaded layers into use."""
         finalize_layerwise_reload(self.model, self.model_config)
+        _pack_shared_again(self.model)
         self._unfinished = False
 
     def shutdown(self) -> None:
         """Leave the transfer group."""
         self._group = None
+
+
+def _pack_shared_again(model: torch.nn.Module) -> None:
+    """Renew the packed copies of weights that layers share (tied embeddings).
+
+    On a CPU every layer packs a copy of its weight. The reload renews the copy of the layer
+    that the checkpoint names; an output layer tied to the embedding would keep the old one,
+    and sample from it without a word.
+    """
+    for parameter in model.parameters():
+        sharing = layers_with(model, parameter)
+        if len(sharing) > 1:
+            for layer in sharing:
+                if hasattr(layer, "cpu_linear"):
+                    layer.quant_method.process_weights_after_loading(layer)

@@ -59,6 +59,21 @@ def test_an_embedding_and_its_packed_twin_must_agree() -> None:
     assert digests_of(engine_weights(model)) != sound
 
 
+def test_a_tied_output_layer_with_an_old_copy_is_seen() -> None:
+    table, head = nn.Embedding(6, 4), nn.Linear(4, 6, bias=False)
+    head.weight = table.weight
+    old = table.weight.detach().clone()
+    head.cpu_linear = lambda x, _weight, bias: nn.functional.linear(x, old, bias)
+    model = nn.ModuleDict({"embed_tokens": table, "lm_head": head})
+    assert digests_of(engine_weights(model)) == {"embed_tokens.weight": digest(old)}
+    with torch.no_grad():
+        table.weight[2, 3] += 1
+    expected = digest(table.weight)
+    assert digests_of(engine_weights(model))["embed_tokens.weight"] != expected
+    head.cpu_linear = nn.functional.linear
+    assert digests_of(engine_weights(model)) == {"embed_tokens.weight": expected}
+
+
 def test_a_digest_sees_one_bit_and_no_sign_of_zero() -> None:
     tensor = torch.randn(3, 5)
     plain = hashlib.sha256(tensor.numpy().tobytes()).hexdigest()

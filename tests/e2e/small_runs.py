@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from contracts.config import GeneratorConfig, LearnerConfig, RunConfig, TransferConfig
+from contracts.config import (
+    DeadlineConfig,
+    Dtype,
+    GeneratorConfig,
+    LearnerConfig,
+    ModelConfig,
+    RunConfig,
+    TransferConfig,
+)
 from contracts.types import Message, Objective, Prompt, Task
 
 
-def small_config(*, generators: int = 1, ranks: int = 1) -> RunConfig:
+def small_config(*, generators: int = 1, ranks: int = 1, dtype: Dtype = "float32") -> RunConfig:
     """A configuration of which two generators and two ranks fit on two cores."""
     return RunConfig(
+        model=ModelConfig(dtype=dtype),
         generators=GeneratorConfig(count=generators, device="cpu", kv_cache_gib=0.1),
-        learner=LearnerConfig(ranks=ranks, device="cpu", threads=1),
-        transfer=TransferConfig(backend="gloo", bucket_mib=1, deadline=60),
+        # So fast that one update is seen in every log-probability.
+        learner=LearnerConfig(
+            ranks=ranks, device="cpu", threads=1, learning_rate=5e-3, warmup_updates=0
+        ),
+        transfer=TransferConfig(backend="gloo", bucket_mib=1, deadline=120),
+        # Long enough for a machine that does much else.
+        deadlines=DeadlineConfig(start=800),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
+import torch
 from safetensors.numpy import load_file
 from small_runs import prompt, small_config
+from transformers import AutoModelForCausalLM
 
 from actors.generator_pool import GeneratorPool
 from actors.learner_group import LearnerGroup
 from actors.refs import GroupRef
-from contracts.types import Generation, Grade, Group, GroupSummary, Reason
+from contracts.types import (
+    Completion,
+    FloatArray,
+    Generation,
+    Grade,
+    Group,
+    GroupSummary,
+    IntArray,
+    Reason,
+)
 
 pytestmark = pytest.mark.e2e
 PROMPTS = [prompt(f"{i} + {i + 3}", i) for i in range(6)]
@@ -95,9 +107,51 @@ def test_the_driver_does_without_vllm(parts: Parts) -> None:
     assert "vllm" not in sys.modules
 
 
+def test_new_weights_in_mid_generation(parts: Parts, tmp_path: Path) -> None:
+    """Tokens before the update are of the old weights, those after it of the new, no cache kept."""
+    parts.learner.broadcast(10)
+    parts.learner.export(tmp_path / "10")
+    parts.learner.update([graded(parts.sample(seed=5))])
+    parts.learner.export(tmp_path / "11")
+    stream = parts.generators.generate(
+        PROMPTS, completions=8, max_tokens=240, temperature=1.0, seed=6
+    )
+    actors = parts.generators.actors
+    while not all(ray.get([actor.handle.unfinished.remote() for actor in actors])):
+        time.sleep(0.01)
+    parts.learner.broadcast(11)
+    generations = [ray.get(reference) for reference in stream]
+    completions = [(g.prompt_tokens, c) for g in generations for c in g.completions]
+    assert any([span.version for span in c.spans] == [10, 11] for _, c in completions)
+    models = {version: load(tmp_path / str(version)) for version in (10, 11)}
+    told_apart = 0
+    for prompt_tokens, completion in completions:
+        assert [s.start for s in completion.spans] == [0, *(s.stop for s in completion.spans[:-1])]
+        assert completion.spans[-1].stop == len(completion.tokens)
+        expected = {v: logprobs(m, prompt_tokens, completion) for v, m in models.items()}
+        for span in completion.spans:
+            part = slice(span.start, span.stop)
+            found = completion.logprobs[part]
+            np.testing.assert_allclose(found, expected[span.version][part], atol=1e-4)
+            told_apart += np.abs(found - expected[21 - span.version][part]).max() > 1e-3
+    assert told_apart > len(completions) / 2
+
+
+def load(folder: Path) -> torch.nn.Module:
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+def logprobs(model: torch.nn.Module, prompt_tokens: IntArray, completion: Completion) -> FloatArray:
+    """The model's log-probabilities of a completion's tokens."""
+    row = torch.tensor(np.concatenate([prompt_tokens, completion.tokens])).long()
+    with torch.no_grad():
+        scores = model(row[None]).logits[0, len(prompt_tokens) - 1 : -1].log_softmax(-1)
+    return scores.gather(1, row[len(prompt_tokens) :, None])[:, 0].numpy()
+
+
 @pytest.mark.parametrize("layer", ["model.layers.1.self_attn.qkv_proj", "model.embed_tokens"])
 def test_a_damaged_weight_is_seen(parts: Parts, layer: str) -> None:
-    parts.learner.broadcast(3)
+    parts.learner.broadcast(12)
     assert parts.generators.checksums() == [parts.learner.checksums()] * 2
     ray.get(parts.generators.actors[1].handle.call_worker.remote("corrupt", layer))
     sound, damaged = parts.generators.checksums()
@@ -106,5 +160,5 @@ def test_a_damaged_weight_is_seen(parts: Parts, layer: str) -> None:
     prefix = layer.removesuffix("qkv_proj")
     assert wrong
     assert all(name.startswith(prefix) for name in wrong)
-    parts.learner.broadcast(4)
+    parts.learner.broadcast(13)
     assert parts.generators.checksums() == [parts.learner.checksums()] * 2
