@@ -102,5 +102,6 @@ def _pack_shared_again(model: torch.nn.Module) -> None:
         sharing = layers_with(model, parameter)
         if len(sharing) > 1:
             for layer in sharing:
-                if hasattr(layer, "cpu_linear"):
-                    layer.quant_method.process_weights_after_loading(layer)
+                method: Any = getattr(layer, "quant_method", None)
+                if method is not None and hasattr(layer, "cpu_linear"):
+                    method.process_weights_after_loading(layer)
