@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.distributed import HashStore, TCPStore  # type: ignore[attr-defined]
 
 from contracts.config import Dtype, LearnerConfig
-from contracts.errors import UserError
+from contracts.errors import DeadlineError, UserError
 
 TORCH_DTYPE: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -29,6 +29,9 @@ PERSISTENT_BYTES = 1 << 30
 
 SMALL = 100_000
 """Of a larger model, parameters up to this many elements stay gathered all the same."""
+
+MEETING_SECONDS = 300.0
+"""How long the first of the learner ranks waits for the others to start."""
 
 BUCKET = 50_000_000
 """Elements of a gradient bucket; smaller models get a bucket of their own size."""
@@ -169,6 +172,7 @@ def join(place: Place) -> Any:
 
     Raises:
         RuntimeError: this process is in a process group already.
+        DeadlineError: the other ranks did not come.
     """
     if dist.is_initialized():
         raise RuntimeError("this process already belongs to a process group: close that learner")
@@ -178,24 +182,35 @@ def join(place: Place) -> Any:
     if place.device.type == "cuda":
         torch.cuda.set_device(place.device)
     os.environ["LOCAL_RANK"] = str(place.device.index or 0)
-    timeout = timedelta(seconds=place.timeout)
-    store: Any
-    if place.world_size == 1:
-        store = HashStore()
-    else:
-        store = TCPStore(
-            place.master, place.port, place.world_size, place.rank == 0, timeout=timeout
-        )
     dist.init_process_group(
         "nccl" if place.device.type == "cuda" else "gloo",
-        store=store,
+        store=_meeting(place),
         rank=place.rank,
         world_size=place.world_size,
-        timeout=timeout,
+        timeout=timedelta(seconds=place.timeout),
     )
     with quiet():
         deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
     return deepspeed
+
+
+def _meeting(place: Place) -> Any:
+    """The store through which the ranks find each other."""
+    if place.world_size == 1:
+        return HashStore()
+    try:
+        return TCPStore(
+            place.master,
+            place.port,
+            place.world_size,
+            place.rank == 0,
+            timeout=timedelta(seconds=MEETING_SECONDS),
+        )
+    except dist.DistError as error:
+        awaited = f"learner rank 0 at {place.master}:{place.port}"
+        if place.rank == 0:
+            awaited = f"{place.world_size - 1} more learner ranks at port {place.port}"
+        raise DeadlineError(awaited, MEETING_SECONDS) from error
 
 
 def leave() -> None:

@@ -6,13 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from learner_ranks import free_port
 from plain_learner import make_samples, plain_logprobs, plain_loss
 from safetensors.torch import load_file
 from small_learner import BASE, VOCABULARY, batch, learner_of
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from contracts.errors import IntegrityError, UserError
+from contracts.errors import DeadlineError, IntegrityError, UserError
 from contracts.types import Objective
+from learner import zero
 from learner.engine import Learner
 from learner.export import digest
 from learner.samples import supervised_sample
@@ -224,3 +226,21 @@ def test_a_folder_without_a_model_is_refused_and_leaves_nothing_behind(
         Learner(tmp_path, BASE, dtype="float32", total_updates=1, seed=0)
     with learner_of(random_model_folder) as learner:
         assert learner.shares_prefixes
+
+
+@pytest.mark.parametrize(
+    ("rank", "awaited"), [(0, "1 more learner ranks"), (1, "learner rank 0 at 127.0.0.1")]
+)
+def test_a_rank_left_alone_says_whom_it_waited_for(random_model_folder, monkeypatch, rank, awaited):
+    monkeypatch.setattr(zero, "MEETING_SECONDS", 1.0)
+    with pytest.raises(DeadlineError, match=awaited):
+        Learner(
+            random_model_folder,
+            BASE,
+            dtype="float32",
+            total_updates=1,
+            seed=0,
+            rank=rank,
+            world_size=2,
+            port=free_port(),
+        )

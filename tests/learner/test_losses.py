@@ -1,0 +1,56 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.config import LearnerConfig
+from contracts.errors import UserError
+from learner.losses import PolicyTerm, clipped, k3, loss_named, truncated_weight
+
+CONFIG = LearnerConfig(clip_low=0.1, clip_high=0.3)
+
+
+@given(gap=st.floats(-2, 2), advantage=st.floats(-3, 3))
+def test_the_clip_holds_back_only_what_goes_too_far(gap, advantage):
+    now = torch.tensor([gap], dtype=torch.float64, requires_grad=True)
+    term = clipped(now, torch.zeros(1), torch.tensor([advantage], dtype=torch.float64), CONFIG)
+    ratio = math.exp(gap)
+    expected = -min(ratio * advantage, min(max(ratio, 0.9), 1.3) * advantage)
+    assert float(term.loss) == pytest.approx(expected, abs=1e-9)
+    (slope,) = torch.autograd.grad(term.loss.sum(), now)
+    too_far = (advantage > 0 and ratio > 1.3) or (advantage < 0 and ratio < 0.9)
+    assert float(term.clipped) == float(too_far)
+    assert float(slope) == pytest.approx(0 if too_far else -ratio * advantage, abs=1e-9)
+
+
+@given(x=st.floats(-5, 5))
+def test_k3_is_its_formula_and_never_negative(x):
+    value = float(k3(torch.tensor(x, dtype=torch.float64)))
+    assert value == pytest.approx(math.exp(x) - 1 - x, abs=1e-9)
+    assert value >= -1e-15
+
+
+def test_k3_estimates_the_kl_of_two_distributions():
+    q, p = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.5, 0.3, 0.2])
+    expected = float((q * (q / p).log()).sum())
+    assert float((q * k3((p / q).log())).sum()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_importance_is_truncated_from_above_only():
+    old, sampler = torch.tensor([0.0, -3.0, 1.0]), torch.tensor([0.0, 0.0, 0.0])
+    assert truncated_weight(old, sampler, 2.0).tolist() == pytest.approx([1.0, math.exp(-3), 2.0])
+    assert truncated_weight(old, sampler, None).tolist() == [1.0, 1.0, 1.0]
+
+
+def reinforce(logprobs, old, advantages, config):
+    one = torch.ones_like(logprobs)
+    return PolicyTerm(-logprobs * advantages, one, one * 0)
+
+
+def test_a_loss_of_ones_own_is_found_and_an_unknown_one_named():
+    assert loss_named(f"{__name__}:reinforce") is reinforce
+    with pytest.raises(UserError, match="'vanilla' is not known") as caught:
+        loss_named("vanilla")
+    assert caught.value.where == "learner.loss"
