@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Update = Literal["none", "under way", "broken"]
 FINISHES = ("stop", "length")
+ALIVE_SECONDS = 1.0
+"""Between two looks at whether the engine still lives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ class Generator:
         """
         requests = [self._request(prompt, sampling) for prompt in prompts]
         async with self._batch:
-            await self._submit(requests, sampling.seed)
+            await self._while_alive(self._submit(requests, sampling.seed))
             tasks = [asyncio.ensure_future(self._collect(request)) for request in requests]
             try:
                 for finished in asyncio.as_completed(tasks):
@@ -161,6 +163,20 @@ class Generator:
                 await self.call_worker("reseed", seed)
             finally:
                 await self._engine.resume_generation()
+
+    async def _while_alive(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do ``work`` with the engine. One that has died in between would never answer.
+
+        Raises:
+            EngineDeadError: of vLLM; the engine's process is gone.
+        """
+        task = asyncio.ensure_future(work)
+        while not task.done():
+            await asyncio.wait([task], timeout=ALIVE_SECONDS)
+            if not task.done() and self._engine.errored:
+                task.cancel()
+                raise self._engine.dead_error
+        await task
 
     async def _abort(self, requests: Sequence[Request]) -> None:
         """Take requests that nobody waits for any more out of the engine."""
