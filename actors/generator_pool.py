@@ -142,6 +142,7 @@ class GeneratorPool:
         """References from all streams, whichever has one first."""
         seconds = self._config.deadlines.generate
         got = 0
+        held: dict[ObjectRefGenerator, ObjectRef[Generation]] = {}
         while streams:
             ready, _ = ray.wait(
                 list(streams), num_returns=1, timeout=max(0.0, end - time.monotonic())
@@ -156,15 +157,22 @@ class GeneratorPool:
             except StopIteration:
                 del streams[stream]
                 self._check(stream, actor)
+                if stream in held:
+                    yield self._sound(held.pop(stream), actor)
                 continue
-            if ray.wait([stream.completed()], timeout=0)[0]:
-                self._check(stream, actor)
             got += 1
-            yield reference
+            if stream in held:
+                yield held[stream]
+            held[stream] = reference
 
     def _check(self, stream: ObjectRefGenerator, actor: NamedActor) -> None:
         """Raise what a stream that has come to its end died of, if it did."""
         wait_for(stream.completed(), seconds=30.0, what=f"the end of {actor.name}", actors=[actor])
+
+    def _sound(self, reference: ObjectRef[Generation], actor: NamedActor) -> ObjectRef[Generation]:
+        """The last reference of a stream: Ray puts what an actor raised in its place."""
+        wait_for(reference, seconds=30.0, what=f"the last prompt of {actor.name}", actors=[actor])
+        return reference
 
     def checksums(self) -> list[dict[str, str]]:
         """Per engine: SHA-256 of what it computes with, by Hugging Face parameter name."""
