@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -100,11 +99,6 @@ def test_engines_equal_the_learner_at_every_version(
         groups = graded(generations)
         updated = parts.learner.update([groups[:3], groups[3:]])
         assert updated.updates == 2
-
-
-def test_the_driver_does_without_vllm(parts: Parts) -> None:
-    assert parts.learner.actors
-    assert "vllm" not in sys.modules
 
 
 def test_new_weights_in_mid_generation(parts: Parts, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any, cast
 
 import pytest
@@ -47,6 +49,15 @@ def controller(tasks: int = 5) -> Controller:
         recorder=cast("Recorder", ABSENT),
         clock=PhaseClock(),
     )
+
+
+def test_the_driver_does_without_the_engine_and_deepspeed() -> None:
+    """They are for the actors: here they would cost seconds at every start."""
+    code = "import sys, services.training; print({'vllm', 'deepspeed'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True
+    )
+    assert done.stdout.strip() == "set()"
 
 
 def test_every_group_is_in_one_update_and_objectives_are_spread() -> None:
