@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,9 @@ from actors.refs import GroupRef
 from actors.stopping import stop_actors
 from actors.waiting import NamedActor, wait_for
 from contracts.config import RunConfig
-from contracts.errors import IntegrityError
+from contracts.errors import CoevolveError, IntegrityError, UserError
 from contracts.types import UpdateReport
+from learner.checkpoint import Checkpoint, CheckpointError
 from learner.packing import balance
 
 if TYPE_CHECKING:
@@ -146,22 +147,88 @@ class LearnerGroup:
         sums = self._all("checksums", seconds=seconds, what="checksums of the learner's weights")
         return dict(sums[0])
 
-    def export(self, folder: Path) -> None:
-        """Write a Hugging Face folder of the current weights; loads in transformers and vLLM."""
+    def export(self, folder: Path, card: str = "") -> None:
+        """Write a Hugging Face folder of the current weights; loads in transformers and vLLM.
+
+        Args:
+            folder: made if missing.
+            card: text of its README.md; empty: none.
+
+        Raises:
+            CheckpointError: it could not be written; the learner can go on.
+            DeadlineError: it did not end within ``deadlines.update``.
+        """
+        self._files("export", folder.resolve(), card, what="the export of the model")
+
+    def save(
+        self,
+        root: Path,
+        step: int,
+        extras: Mapping[str, bytes],
+        *,
+        keep: int = 2,
+        card: str = "",
+    ) -> Path:
+        """Write a checkpoint of the learner and of the caller's state, whole or not at all.
+
+        Args:
+            root: folder of the run's checkpoints, seen by all ranks.
+            step: names it.
+            extras: files of the caller's own state, by plain name.
+            keep: how many checkpoints to leave.
+            card: README of the Hugging Face export beside it.
+
+        Returns:
+            The folder of the checkpoint.
+
+        Raises:
+            CheckpointError: it could not be written; the one before is intact, and the
+                learner can go on.
+            UserError: another run writes checkpoints to ``root``; the learner can go on.
+            DeadlineError: it did not end within ``deadlines.update``.
+        """
+        what = f"the checkpoint of step {step}"
+        folders = self._files("save", root.resolve(), step, dict(extras), keep, card, what=what)
+        folder: Path = folders[0]
+        return folder
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Take up a checkpoint, also one of another number of ranks. Broadcast after it.
+
+        Args:
+            checkpoint: from ``learner.checkpoint.newest``.
+
+        Raises:
+            CheckpointError: it could not be read, or does not hold what its manifest says.
+            DeadlineError: it did not end within ``deadlines.update``.
+        """
+        what = f"the learner to load {checkpoint.folder}"
+        self._files("load", checkpoint.folder.resolve(), what=what)
+
+    def _files(self, method: str, *arguments: Any, what: str) -> list[Any]:
+        """``_all``, where what goes wrong with files is the same on every rank, and no end."""
         seconds = self._config.deadlines.update
-        self._all("export", folder.resolve(), seconds=seconds, what="the export of the model")
+        references = [getattr(actor.handle, method).remote(*arguments) for actor in self.actors]
+        return self._wait(references, seconds, what, survived=(CheckpointError, UserError))
 
     def _all(self, method: str, *arguments: Any, seconds: float, what: str) -> list[Any]:
         """Call every rank alike and wait for all."""
         references = [getattr(actor.handle, method).remote(*arguments) for actor in self.actors]
         return self._wait(references, seconds, what)
 
-    def _wait(self, references: Sequence[Any], seconds: float, what: str) -> list[Any]:
+    def _wait(
+        self,
+        references: Sequence[Any],
+        seconds: float,
+        what: str,
+        survived: tuple[type[CoevolveError], ...] = (),
+    ) -> list[Any]:
+        """Results of all ranks; an error that is not of a kind all ranks survive breaks them."""
         try:
             return list(wait_for(references, seconds=seconds, what=what, actors=self.actors))
-        except BaseException:
+        except BaseException as error:
             # Ranks that wait for a lost one in a collective cannot be stopped in good order.
-            self._broken = True
+            self._broken = self._broken or not isinstance(error, survived)
             raise
 
     def stop(self) -> None:

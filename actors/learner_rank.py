@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,9 +115,19 @@ class LearnerRank:
 
         return digests_of(self._learner.weights())
 
-    def export(self, folder: Path) -> None:
-        """Write a Hugging Face folder. Collective; rank 0 writes."""
-        self._learner.export(folder)
+    def export(self, folder: Path, card: str) -> None:
+        """Write a Hugging Face folder with ``card`` as its README. Collective; rank 0 writes."""
+        self._learner.export(folder, card)
+
+    def save(
+        self, root: Path, step: int, extras: Mapping[str, bytes], keep: int, card: str
+    ) -> Path:
+        """Write a checkpoint; its folder. Collective, and so are its errors."""
+        return self._learner.save(root, step, extras, keep=keep, card=card)
+
+    def load(self, folder: Path) -> None:
+        """Take up the checkpoint in ``folder``, checked by rank 0. Collective."""
+        self._learner.load(folder)
 
     def stop(self) -> None:
         """Leave the other ranks in good order. Collective."""

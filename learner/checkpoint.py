@@ -189,18 +189,32 @@ def verified(folder: Path) -> Checkpoint:
     Raises:
         CheckpointError: a file is missing, too many, of another size or content.
     """
-    try:
-        body = json.loads((folder / MANIFEST).read_text())
-        listed, step, facts = body["files"], int(body["step"]), body["facts"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"checkpoint {folder} has no readable manifest") from error
+    checkpoint, listed = _manifest(folder)
     present = {str(f.relative_to(folder)): f for f in _files(folder) if f.name != MANIFEST}
     if missing := sorted(set(listed) ^ set(present)):
         raise CheckpointError(f"checkpoint {folder}: {missing[0]} is not as listed")
     for name, file in present.items():
         if listed[name]["size"] != file.stat().st_size or listed[name] != _entry(file):
             raise CheckpointError(f"checkpoint {folder}: {name} is damaged")
-    return Checkpoint(folder, step, facts)
+    return checkpoint
+
+
+def described(folder: Path) -> Checkpoint:
+    """The checkpoint in ``folder`` as its manifest tells of it; its files are not looked at.
+
+    Raises:
+        CheckpointError: there is no manifest that can be read.
+    """
+    return _manifest(folder)[0]
+
+
+def _manifest(folder: Path) -> tuple[Checkpoint, dict[str, Any]]:
+    """A checkpoint, and size and hash of its files by name."""
+    try:
+        body = json.loads((folder / MANIFEST).read_text())
+        return Checkpoint(folder, int(body["step"]), dict(body["facts"])), dict(body["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"checkpoint {folder} has no readable manifest") from error
 
 
 def room_for(root: Path, size: int) -> None:

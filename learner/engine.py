@@ -16,7 +16,7 @@ from contracts.config import Dtype, LearnerConfig
 from contracts.errors import IntegrityError, UserError
 from contracts.types import FloatArray, Sample, UpdateReport
 from learner import zero
-from learner.checkpoint import Checkpoint, Writer
+from learner.checkpoint import Checkpoint, Writer, described, verified
 from learner.export import LearnerWeights, checksums, export_folder
 from learner.losses import loss_named, token_loss
 from learner.minibatch import Minibatch, Packing, objective_weights, plan, token_batch
@@ -24,7 +24,7 @@ from learner.policy import Policy, load_model, shares_prefixes, window_of
 from learner.probe import check_head, check_shared_prefix
 from learner.reference import Reference
 from learner.report import Tally
-from learner.saving import Saver
+from learner.saving import Saver, together
 from learner.schedule import Schedule
 from learner.shared_prefix import Layout, dummy_layout
 from learner.zero_state import ZeroState
@@ -295,12 +295,23 @@ class Learner:
         return checksums(self._weights)
 
     def export(self, folder: Path, card: str = "") -> None:
-        """Write a Hugging Face folder, with ``card`` as its README. Collective; rank 0 writes."""
+        """Write a Hugging Face folder, with ``card`` as its README. Collective; rank 0 writes.
+
+        Raises:
+            CheckpointError: it could not be written (disk full, say); on every rank.
+        """
+        together(
+            self._place,
+            lambda: self._export(Path(folder), card),
+            f"the model could not be written to {folder}",
+        )
+
+    def _export(self, folder: Path, card: str) -> None:
         export_folder(
             self._weights,
             self._model,
             self._folder,
-            Path(folder),
+            folder,
             writer=self._place.rank == 0,
             card=card,
         )
@@ -337,23 +348,33 @@ class Learner:
         saver = Saver(
             self._place,
             state=self._state.save,
-            export=lambda folder: self.export(folder, card),
+            export=lambda folder: self._export(folder, card),
             size=elements * (12 + self._dtype.itemsize),
         )
         writer = Writer(Path(root), step, at)
         return saver.save(writer, {"updates_done": self.updates_done}, extras, keep)
 
-    def load(self, checkpoint: Checkpoint) -> None:
+    def load(self, folder: Path) -> None:
         """Take up weights, optimiser, schedule and random state of a checkpoint. Collective.
 
         It may have been written by another number of ranks. Generators must be sent the
         weights after it.
 
         Args:
-            checkpoint: from ``checkpoint.newest``, which has verified it.
+            folder: of the checkpoint, as ``checkpoint.newest`` finds it. Rank 0 checks every
+                file of it against the manifest.
+
+        Raises:
+            CheckpointError: it is damaged, or a rank cannot read it; on every rank. Where
+                that is found late the learner holds neither state: load another, or end.
         """
-        facts = dict(checkpoint.facts)
-        self._state.load(checkpoint.learner, facts)
+        look = verified if self._place.rank == 0 else described
+        found: list[Checkpoint] = []
+        what = f"checkpoint {folder} could not be read"
+        together(self._place, lambda: found.append(look(folder)), what)
+        facts = dict(found[0].facts)
+        together(self._place, lambda: self._state.read(found[0].learner, facts), what)
+        self._state.spread()
         self.updates_done = int(facts["updates_done"])
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A checkpoint of all learner ranks together: every rank ends well, or every rank hears why not."""
+"""Files written or read by all learner ranks together: every rank ends well, or hears why not."""
 
 from __future__ import annotations
 
@@ -7,11 +7,49 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
 from safetensors import SafetensorError
 
 from contracts.errors import UserError
 from learner.checkpoint import CheckpointError, Writer, claimed, prune, room_for
 from learner.zero import Place, max_over_ranks
+
+
+def together(place: Place, work: Callable[[], object], what: str) -> None:
+    """Do ``work`` with files on this rank, then agree with all ranks that it went well.
+
+    Collective. Where it failed on some rank, every rank raises the same error, so that no
+    rank is left waiting and whoever listens to any of them hears the reason.
+
+    Args:
+        place: this rank's.
+        work: may raise OSError, SafetensorError, CheckpointError or UserError.
+        what: what could not be done, as a clause: "the checkpoint could not be written".
+
+    Raises:
+        CheckpointError: the file system failed on some rank, or ``work`` raised one.
+        UserError: ``work`` raised one on some rank.
+    """
+    failure: CheckpointError | UserError | None = None
+    cause: Exception | None = None
+    try:
+        work()
+    except (CheckpointError, UserError) as error:
+        failure = error
+    except (OSError, SafetensorError) as error:
+        failure, cause = CheckpointError(f"{what}: {error}"), error
+    (failed,) = max_over_ranks([int(failure is not None)], place.device)
+    if failed:
+        raise failure_of_any(failure, place) from cause
+
+
+def failure_of_any(
+    mine: CheckpointError | UserError | None, place: Place
+) -> CheckpointError | UserError:
+    """The failure of the first rank that has one; the same on every rank. Collective."""
+    failures: list[CheckpointError | UserError | None] = [None] * place.world_size
+    dist.all_gather_object(failures, mine)
+    return next(failure for failure in failures if failure is not None)
 
 
 class Saver:
@@ -40,43 +78,23 @@ class Saver:
         """Write what ``Learner.save`` promises."""
         first = self._place.rank == 0
         with contextlib.ExitStack() as held:
-            try:
-                self._together(lambda: self._begin(writer, held) if first else None)
-                self._together(lambda: facts.update(self._state(writer.folder / "learner")))
-                writer.at("learner written")
-                self._together(lambda: self._export(writer.folder / "model"))
-                writer.at("model written")
-                self._together(lambda: _publish(writer, facts, extras, keep) if first else None)
-            except (CheckpointError, UserError):
-                if first:
-                    writer.abandon()
-                raise
+            self._together(lambda: self._begin(writer, held) if first else None)
+            self._together(lambda: facts.update(self._state(writer.folder / "learner")))
+            writer.at("learner written")
+            self._together(lambda: self._export(writer.folder / "model"))
+            writer.at("model written")
+            self._together(lambda: _publish(writer, facts, extras, keep) if first else None)
         return writer.final
 
     def _begin(self, writer: Writer, held: contextlib.ExitStack) -> None:
         held.enter_context(claimed(writer.root))
+        # Only behind the claim: what another run is writing there is not ours to remove.
+        held.push(lambda kind, *_: writer.abandon() if kind else None)
         room_for(writer.root, self._size)
         writer.begin()
 
     def _together(self, work: Callable[[], object]) -> None:
-        """Do ``work``, then agree with all ranks that it went well.
-
-        Raises:
-            CheckpointError: it failed here or on another rank.
-            UserError: it raised one here.
-        """
-        failure: Exception | None = None
-        try:
-            work()
-        except (OSError, SafetensorError, CheckpointError, UserError) as error:
-            failure = error
-        (failed,) = max_over_ranks([int(failure is not None)], self._place.device)
-        if isinstance(failure, CheckpointError | UserError):
-            raise failure
-        if failure is not None:
-            raise CheckpointError(f"the checkpoint could not be written: {failure}") from failure
-        if failed:
-            raise CheckpointError("another learner rank could not write the checkpoint")
+        together(self._place, work, "the checkpoint could not be written")
 
 
 def _publish(

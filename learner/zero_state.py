@@ -62,7 +62,7 @@ class ZeroState:
         """Write this rank's file.
 
         Returns:
-            What ``load`` needs to know beside the files.
+            What ``read`` needs to know beside the files.
         """
         from safetensors.torch import save_file
 
@@ -76,12 +76,20 @@ class ZeroState:
         step = next((float(s) for s in steps if s is not None), 0.0)
         return {"adam_step": step, "ranks": self._world_size}
 
-    def load(self, folder: Path, facts: dict[str, Any]) -> None:
-        """Take this rank's parts out of the files of ``facts['ranks']`` ranks. Collective."""
+    def read(self, folder: Path, facts: dict[str, Any]) -> None:
+        """Take this rank's parts out of the files of ``facts['ranks']`` ranks.
+
+        Not collective; ``spread`` comes after it, on every rank.
+
+        Raises:
+            OSError, SafetensorError: a file, or a parameter in it, cannot be read.
+        """
         optimizer = self._optimizer
         optimizer._partition_all_parameters()
-        if facts["adam_step"] > 0:
-            for group, flat in enumerate(self._flat()):
+        for group, flat in enumerate(self._flat()):
+            # Moments of updates before the load do not belong to what is loaded.
+            self._adam(group).clear()
+            if facts["adam_step"] > 0:
                 self._adam(group).update(
                     step=torch.tensor(facts["adam_step"], dtype=torch.float32, device=flat.device),
                     exp_avg=torch.zeros_like(flat),
@@ -94,10 +102,9 @@ class ZeroState:
                 flat.data.narrow(0, part.offset, part.count).copy_(piece)
         if facts["ranks"] == self._world_size:
             torch.random.set_rng_state(files.of(self._rank).get_tensor(RANDOM))
-        self._spread()
 
-    def _spread(self) -> None:
-        """Let the weights that are computed with follow the master weights."""
+    def spread(self) -> None:
+        """Let the weights that are computed with follow the master weights. Collective."""
         optimizer = self._optimizer
         for group in range(len(self._flat())):
             optimizer._reassign_or_swap_out_partitioned_parameters(group)

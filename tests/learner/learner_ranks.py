@@ -129,7 +129,7 @@ def resume(rank: int, ranks: int, port: int, folder: Path, root: Path, out: Path
     )
     checkpoint = newest(root)
     if checkpoint is not None:
-        learner.load(checkpoint)
+        learner.load(checkpoint.folder)
     start = learner.checksums()
     for number in range(learner.updates_done, learner.updates_done + 2):
         samples = make_samples(6, seed=number, vocabulary=126, size=3)

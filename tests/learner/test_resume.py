@@ -30,7 +30,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(random_model_folder, tmp_path,
     checkpoint = newest(tmp_path)
     assert checkpoint.extra("position") == b"3"
     with learner_of(random_model_folder, **settings) as learner:
-        learner.load(checkpoint)
+        learner.load(checkpoint.folder)
         assert learner.checksums() == saved_at
         assert learner.updates_done == 3
         assert first + reports_of(learner, range(3, 6)) == whole
@@ -47,7 +47,7 @@ def test_a_checkpoint_from_before_the_first_update_is_no_special_case(
         learner.save(tmp_path, 0, {})
         whole = reports_of(learner, range(2))
     with learner_of(random_model_folder) as learner:
-        learner.load(newest(tmp_path))
+        learner.load(newest(tmp_path).folder)
         assert reports_of(learner, range(2)) == whole
 
 
