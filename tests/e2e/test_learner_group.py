@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,9 @@ from actors.learner_group import LearnerGroup
 from actors.refs import GroupRef
 from actors.transfer.digests import digests_of
 from actors.waiting import ActorError, wait_for
+from contracts.errors import UserError
 from contracts.types import Completion, Grade, Group, GroupSummary, Reason, VersionSpan
+from learner.checkpoint import CheckpointError, claimed, described, newest
 
 pytestmark = pytest.mark.e2e
 
@@ -57,9 +61,10 @@ def test_two_ranks_from_start_to_the_death_of_one(
         after = learner.checksums()
         assert after.keys() == before.keys()
         assert all(after[name] != before[name] for name in before)
-        learner.export(tmp_path / "model")
+        learner.export(tmp_path / "model", card="# By two ranks")
         exported = load_file(tmp_path / "model" / "model.safetensors")
         assert digests_of(exported.items()) == after
+        assert (tmp_path / "model" / "README.md").read_text() == "# By two ranks"
 
         pids = [
             wait_for(a.handle.__ray_call__.remote(lambda _: os.getpid()), seconds=60, what="a pid")
@@ -74,3 +79,51 @@ def test_two_ranks_from_start_to_the_death_of_one(
     finally:
         learner.stop()
     assert not psutil.wait_procs(processes, timeout=60)[1]
+
+
+def test_checkpoints_of_a_group_travel_between_numbers_of_ranks(
+    session: Path, random_model_folder: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "checkpoints"
+    with started(2, random_model_folder, session) as pair:
+        pair.update([[group(1, 9), group(2, 5)]])
+        at_one = pair.checksums()
+        folder = pair.save(root, 1, {"position": b"task 2"}, card="# Made by a test")
+        # What goes wrong with files is said as it is, and the run may go on.
+        with claimed(root), pytest.raises(UserError, match="another run writes checkpoints"):
+            pair.save(root, 2, {})
+        (tmp_path / "file").touch()
+        with pytest.raises(CheckpointError, match=r"could not be written.*Not a directory"):
+            pair.save(tmp_path / "file" / "checkpoints", 2, {})
+        with pytest.raises(CheckpointError, match=r"could not be written.*Not a directory"):
+            pair.export(tmp_path / "file" / "model")
+        assert newest(root, pytest.fail).folder == folder
+        pair.update([[group(3, 6), group(4, 7)]])
+        pair.save(root, 2, {})
+        at_two = pair.checksums()
+    checkpoint = newest(root, pytest.fail)
+    assert checkpoint is not None
+    assert checkpoint.step == 2
+    first = described(folder)
+    assert first.extra("position") == b"task 2"
+    assert (first.model / "README.md").read_text() == "# Made by a test"
+    with started(1, random_model_folder, session) as alone:
+        alone.load(checkpoint)
+        assert alone.checksums() == at_two
+        weights = checkpoint.learner / "rank-00001.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-1])
+        with pytest.raises(CheckpointError, match=r"rank-00001\.safetensors is damaged"):
+            alone.load(checkpoint)
+        alone.load(first)
+        assert alone.checksums() == at_one
+        report = alone.update([[group(3, 6), group(4, 7)]])
+        assert report.updates == 1
+
+
+@contextmanager
+def started(ranks: int, folder: Path, logs: Path) -> Iterator[LearnerGroup]:
+    learner = LearnerGroup.start(small_config(ranks=ranks), folder, logs)
+    try:
+        yield learner
+    finally:
+        learner.stop()
