@@ -129,6 +129,9 @@ class SamplingConfig(Section):
     """Temperature; log-probabilities are those of the tempered distribution."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Must be 1: truncated sampling biases the policy ratio."""
+    refill: Annotated[float, Field(ge=1)] = 1.0
+    """New tasks take the place of solve groups without signal (all rewards equal), until a step
+    has asked this many times `tasks_per_step` tasks. 1: none do."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -275,6 +278,15 @@ class EvaluationConfig(Section):
     """Also evaluate greedily at start and end."""
 
 
+class CheckpointConfig(Section):
+    """Checkpoints, which `--resume` goes on from."""
+
+    every: OptionalCount = 25
+    """Steps between checkpoints, with one at the last step; 0: none."""
+    keep: Count = 2
+    """Checkpoints left in the run folder; older ones are removed."""
+
+
 class DeadlineConfig(Section):
     """Longest waits, in seconds. A timeout names what it waited for."""
 
@@ -325,6 +337,8 @@ class RunConfig(Section):
     """Weight broadcast."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """Evaluation."""
+    checkpoints: CheckpointConfig = CheckpointConfig()
+    """Checkpoints."""
     deadlines: DeadlineConfig = DeadlineConfig()
     """Deadlines."""
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
@@ -363,3 +377,8 @@ class RunConfig(Section):
     def folder(self) -> Path:
         """The run folder."""
         return self.runs_dir / self.name
+
+    @property
+    def checkpoints_folder(self) -> Path:
+        """Where the checkpoints of the run are."""
+        return self.folder / "checkpoints"

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,7 +18,11 @@ from typer.core import TyperGroup
 from contracts.config import RunConfig
 from contracts.errors import CoevolveError, UserError
 from contracts.loading import dump_config, find_config, load_config
+from services.commands.grade import grade
 from services.signals import Stopped, stop_on_signals
+
+if TYPE_CHECKING:
+    from services.training import Existing
 
 FAILED = 1
 """Exit code of a run that failed. Bad input: 2. A signal: 128 and its number."""
@@ -43,6 +47,8 @@ app = typer.Typer(
     help="One model learns to solve and to judge at once.",
 )
 
+app.command()(grade)
+
 ConfigArgument = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a preset.")
 ]
@@ -53,9 +59,21 @@ Overrides = Annotated[
 
 
 @app.command()
-def train(config: ConfigArgument, overrides: Overrides = None) -> None:
+def train(
+    config: ConfigArgument,
+    overrides: Overrides = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the run of this name from its last checkpoint; start it where "
+            "there is none.",
+        ),
+    ] = False,
+) -> None:
     """Train a model: solve, verify, recycle, judge, learn."""
-    run(load_config(find_config(config), overrides or []), overwrite=False)
+    settings = load_config(find_config(config), overrides or [])
+    run(settings, existing="resume" if resume else "refuse")
 
 
 @app.command()
@@ -64,7 +82,7 @@ def demo(overrides: Overrides = None) -> None:
 
     A former demo in the same run folder is replaced.
     """
-    run(load_config(find_config("demo"), overrides or []), overwrite=True)
+    run(load_config(find_config("demo"), overrides or []), existing="replace")
 
 
 @app.command()
@@ -108,7 +126,7 @@ def report(
     typer.echo(write_report(folder))
 
 
-def run(config: RunConfig, *, overwrite: bool) -> None:
+def run(config: RunConfig, *, existing: Existing) -> None:
     """Train, and say where the result is.
 
     Raises:
@@ -117,7 +135,7 @@ def run(config: RunConfig, *, overwrite: bool) -> None:
     with logs_noted(config.folder), stop_on_signals():
         from services.training import train as train_run
 
-        folder = train_run(config, overwrite=overwrite)
+        folder = train_run(config, existing=existing)
     typer.echo(f"Run folder: {folder}\nReport: {folder / 'report.html'}")
 
 

@@ -18,10 +18,13 @@ from actors.waiting import wait_for
 from contracts.config import RunConfig
 from contracts.errors import IntegrityError
 from contracts.types import Objective, Prompt, UpdateReport
+from learner.checkpoint import Checkpoint
 from recycler.recycle import solve_prompt
 from services.evaluation import Evaluator
+from services.model_card import model_card
 from services.recorder import Recorder
 from services.rollouts import PhaseClock, Rollouts
+from services.run_state import RunState
 from services.seeds import derive_seed
 from services.tasks.stream import TaskStream
 
@@ -60,11 +63,18 @@ class Controller:
         self.pending: list[Prompt] = []
         self.ages: list[int] = []
 
-    def run(self) -> None:
-        """All steps of the run, with evaluations at start, in between, and at the end."""
-        self.broadcast()
-        self.evaluator.prepare()
-        self.evaluate("before")
+    def run(self, checkpoint: Checkpoint | None = None) -> None:
+        """All steps of the run, with evaluations at start, in between, and at the end.
+
+        Args:
+            checkpoint: to go on from; None: from the start.
+        """
+        if checkpoint is None:
+            self.broadcast()
+            self.evaluator.prepare()
+            self.evaluate("before")
+        else:
+            self.resume(checkpoint)
         step = self.sequential_step if self.config.schedule == "sequential" else self.merged_step
         while self.step < self.config.steps:
             self.step += 1
@@ -72,19 +82,66 @@ class Controller:
             every = self.config.evaluation.every
             if every and self.step % every == 0 and self.step < self.config.steps:
                 self.evaluate("between")
+            self.save_when_due()
         self.evaluate("after")
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Take up where ``checkpoint`` was saved. Weights are sent before the first prompt."""
+        self.recorder.phase("resuming")
+        state = RunState.of(checkpoint)
+        self.step, self.version = state.step, state.version
+        self.pending = list(state.pending)
+        self.tasks.restore(state.tasks)
+        self.evaluator.restore(state.bank)
+        self.actors.learner.load(checkpoint)
+        self.broadcast()
+        self.clock.take()
+
+    def save_when_due(self) -> None:
+        """Write a checkpoint every so many steps, and at the last one.
+
+        Raises:
+            CheckpointError: it could not be written; the one before is intact.
+        """
+        settings, last = self.config.checkpoints, self.step == self.config.steps
+        if not settings.every or (self.step % settings.every and not last):
+            return
+        self.recorder.phase("saving")
+        state = RunState(
+            step=self.step,
+            version=self.version,
+            tasks=self.tasks.state(),
+            pending=tuple(self.pending),
+            bank=self.evaluator.bank,
+            evaluations=len(self.recorder.evaluations),
+        )
+        with self.clock.phase("checkpoint"):
+            self.actors.learner.save(
+                self.config.checkpoints_folder,
+                self.step,
+                state.extras(),
+                keep=settings.keep,
+                card=self.card(),
+            )
+
+    def card(self) -> str:
+        """The model card of the weights as they are now."""
+        return model_card(self.config, self.step, self.recorder.evaluations)
 
     def merged_step(self) -> None:
         """Solve new tasks and answer the last step's judge prompts, in one batch and update."""
-        solve = self.solve_prompts()
+        solve = self.solve_prompts(self.config.tasks_per_step)
         groups = self.rollout(solve + self.pending)
-        self.pending = self.recycle(groups[: len(solve)])
-        report = self.learn(groups)
-        self.record(groups, report)
+        solved, judged = groups[: len(solve)], groups[len(solve) :]
+        solved += self.refill(solved)
+        self.pending = self.recycle(solved)
+        report = self.learn(solved + judged)
+        self.record(solved + judged, report)
 
     def sequential_step(self) -> None:
         """The paper's order: update on solving, then judge with the new weights and update."""
-        solved = self.rollout(self.solve_prompts())
+        solved = self.rollout(self.solve_prompts(self.config.tasks_per_step))
+        solved += self.refill(solved)
         report = self.learn(solved)
         self.pending = self.recycle(solved)
         judged: list[GroupRef] = []
@@ -93,23 +150,44 @@ class Controller:
             report = report.followed_by(self.learn(judged))
         self.record(solved + judged, report)
 
-    def solve_prompts(self) -> list[Prompt]:
-        """Prompts of the next tasks. The step is part of the id: epochs repeat tasks."""
-        tasks = self.tasks.take(self.config.tasks_per_step)
+    def refill(self, solved: Sequence[GroupRef]) -> list[GroupRef]:
+        """Groups of further tasks in the place of those without signal, as far as allowed."""
+        wanted = self.config.tasks_per_step
+        limit = int(self.config.sampling.refill * wanted)
+        useful = sum(group.summary.has_signal for group in solved)
+        more: list[GroupRef] = []
+        while (count := min(wanted - useful, limit - len(solved) - len(more))) > 0:
+            prompts = self.solve_prompts(count, first=len(solved) + len(more))
+            found = self.rollout(prompts, len(more))
+            useful += sum(group.summary.has_signal for group in found)
+            more += found
+        return more
+
+    def solve_prompts(self, count: int, first: int = 0) -> list[Prompt]:
+        """Prompts of the next tasks, numbered from ``first`` within the step.
+
+        The step is part of the id: epochs repeat tasks.
+        """
+        tasks = self.tasks.take(count)
         prompts = [solve_prompt(task, self.config.recycle.style) for task in tasks]
         return [
             replace(prompt, id=f"{self.step}.{index}/{prompt.id}")
-            for index, prompt in enumerate(prompts)
+            for index, prompt in enumerate(prompts, first)
         ]
 
-    def rollout(self, prompts: Sequence[Prompt]) -> list[GroupRef]:
-        """Sample and grade groups of the current weights, in the order of ``prompts``."""
+    def rollout(self, prompts: Sequence[Prompt], *again: int) -> list[GroupRef]:
+        """Sample and grade groups of the current weights, in the order of ``prompts``.
+
+        Args:
+            prompts: to answer.
+            again: tells batches of the same step and weights apart; part of the seed.
+        """
         self.recorder.phase("generating")
         return self.actors.rollouts.sample(
             prompts,
             completions=self.config.sampling.completions,
             temperature=self.config.sampling.temperature,
-            seed=derive_seed(self.config.seed, "generate", self.step, self.version),
+            seed=derive_seed(self.config.seed, "generate", self.step, self.version, *again),
         )
 
     def recycle(self, solved: Sequence[GroupRef]) -> list[Prompt]:

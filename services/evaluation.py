@@ -57,6 +57,15 @@ class Evaluator:
             for group in self._fetch(groups)
         )
 
+    @property
+    def bank(self) -> tuple[BankEntry, ...]:
+        """The candidates judging is measured on; empty before ``prepare``."""
+        return self._bank
+
+    def restore(self, bank: Sequence[BankEntry]) -> None:
+        """Go on with the bank of an earlier part of the run."""
+        self._bank = tuple(bank)
+
     def evaluate(self, step: int, *, tasks: int, greedy: bool) -> EvaluationRecord:
         """Scores on the first ``tasks`` held-out tasks, with 95 % intervals.
 

@@ -151,10 +151,14 @@ class LiveView:
 
     def step(self, metrics: StepMetrics, timing: StepTiming) -> None:
         """A step is done."""
+        self.resume(metrics, timing)
+        self._say(step_line(metrics, timing, self._steps))
+
+    def resume(self, metrics: StepMetrics, timing: StepTiming) -> None:
+        """A step was done in an earlier part of the run."""
         with self._lock:
             self._seen.step(metrics, timing)
         self._progress.update(self._bar, completed=metrics.step)
-        self._say(step_line(metrics, timing, self._steps))
 
     def evaluation(self, evaluation: EvaluationRecord) -> None:
         """Held-out scores are there."""

@@ -35,11 +35,13 @@ GRADER_GIB = 0.15
 """A grader process with its computer algebra."""
 LEARNER_BYTES = 16
 """Per parameter: weights, gradients and two moments of AdamW, float32."""
+CHECKPOINT_BYTES = 12
+"""Per parameter, beside the exported weights: float32 weights and two moments of AdamW."""
 SPARE_DISK_GIB = 0.5
 """Room for logs, metrics and rollouts beside the trained model."""
 
 
-def check(config: RunConfig, *, overwrite: bool = False) -> None:
+def check(config: RunConfig, *, existing: bool = False) -> None:
     """Refuse a run that cannot work.
 
     Where ``RAY_ADDRESS`` names a cluster, its machines do the work, so that GPUs, memory and
@@ -47,20 +49,20 @@ def check(config: RunConfig, *, overwrite: bool = False) -> None:
 
     Args:
         config: the run.
-        overwrite: whether a run of the same name may be replaced.
+        existing: whether there may be a run of the same name, to be replaced or resumed.
 
     Raises:
         UserError: every problem found, each with what to do.
     """
-    problems = [*run_folder(config, overwrite), *metrics_port(config), *functions(config)]
+    problems = [*run_folder(config, existing), *metrics_port(config), *functions(config)]
     if not os.environ.get("RAY_ADDRESS"):
         problems += [*devices(config), *memory(config), *disk(config), *compiler(config)]
     if problems:
         raise together(problems, "reasons not to start")
 
 
-def run_folder(config: RunConfig, overwrite: bool) -> Iterator[Problem]:
-    """The run folder must be new, or may be replaced, and must be writable."""
+def run_folder(config: RunConfig, existing: bool) -> Iterator[Problem]:
+    """The run folder must be new, or may be there, and must be writable."""
     folder = config.folder
     other = "Choose another name=..."
     if folder.exists() and not folder.is_dir():
@@ -69,9 +71,10 @@ def run_folder(config: RunConfig, overwrite: bool) -> Iterator[Problem]:
         if not (folder / CONFIG).is_file():
             what = "the folder is not empty and holds no run, so it is left alone"
             yield Problem(str(folder), what, f"{other}, or another runs_dir=...")
-        elif not overwrite:
+        elif not existing:
             what = f"there is a run of this name already ({_state(folder)})"
-            yield Problem(str(folder), what, f"{other}, or remove it: rm -r {folder}")
+            remedy = f"Go on with it: --resume. {other}, or remove it: rm -r {folder}"
+            yield Problem(str(folder), what, remedy)
     above = machine.nearest_existing(folder)
     if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
         what = f"the run folder cannot be made: {above} is not a folder one may write to"
@@ -206,13 +209,17 @@ def count(config: RunConfig) -> int:
 
 
 def disk(config: RunConfig) -> Iterator[Problem]:
-    """The disk must hold the trained model and what is written beside it."""
+    """The disk must hold the trained model, its checkpoints, and what is written beside them."""
     free = shutil.disk_usage(machine.nearest_existing(config.folder)).free / GIB
-    bytes_each = 2 if config.model.dtype == "bfloat16" else 4
+    weights = 2 if config.model.dtype == "bfloat16" else 4
+    # One more than are kept, while a new one is written.
+    checkpoints = config.checkpoints.keep + 1 if config.checkpoints.every else 0
+    bytes_each = weights + checkpoints * (weights + CHECKPOINT_BYTES)
     needed = SPARE_DISK_GIB + count(config) * bytes_each / GIB
     if needed > free:
         what = f"the run writes about {needed:.1f} GiB, but {free:.1f} GiB are free on the disk"
-        yield Problem(str(config.folder), what, "Make room, or give another runs_dir=...")
+        remedy = "Make room, give another runs_dir=..., or lower checkpoints.keep."
+        yield Problem(str(config.folder), what, remedy)
 
 
 def compiler(config: RunConfig) -> Iterator[Problem]:

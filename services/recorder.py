@@ -20,7 +20,7 @@ from services.records import (
     StepTiming,
     Update,
 )
-from services.run_folder import RunFolder
+from services.run_folder import Run, RunFolder
 
 
 class Recorder:
@@ -31,6 +31,15 @@ class Recorder:
         self._clock = time.monotonic()
         self.steps = 0
         self.evaluations: list[EvaluationRecord] = []
+
+    def resume(self, run: Run) -> None:
+        """Take in what an earlier part of the run has kept already."""
+        for metrics, timing in zip(run.metrics, run.timing, strict=True):
+            self._view.resume(metrics, timing)
+            self.steps = metrics.step
+        for evaluation in run.evaluations:
+            self._view.evaluation(evaluation)
+            self.evaluations.append(evaluation)
 
     def phase(self, name: str) -> None:
         """Say what the run is doing now."""

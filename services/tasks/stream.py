@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from contracts.errors import UserError
 from contracts.types import Task
 from services.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """Where a stream is. ``tasks`` is a fingerprint of the tasks, in their order."""
+
+    epoch: int
+    position: int
+    seed: int
+    tasks: str
 
 
 class TaskStream:
@@ -50,28 +61,23 @@ class TaskStream:
                 self._start_epoch(self._epoch + 1, 0)
         return taken
 
-    def state(self) -> dict[str, int | str]:
-        """Where the stream is, as plain values. Belongs into a checkpoint."""
-        return {
-            "epoch": self._epoch,
-            "position": self._position,
-            "seed": self._seed,
-            "tasks": self._fingerprint(),
-        }
+    def state(self) -> StreamState:
+        """Where the stream is. Belongs into a checkpoint."""
+        return StreamState(self._epoch, self._position, self._seed, self._fingerprint())
 
-    def restore(self, state: Mapping[str, int | str]) -> None:
+    def restore(self, state: StreamState) -> None:
         """Go on where ``state`` was taken.
 
         Raises:
             UserError: the state is of other tasks or of another seed; going on would train
                 some tasks twice and others never.
         """
-        if state["seed"] != self._seed or state["tasks"] != self._fingerprint():
+        if state.seed != self._seed or state.tasks != self._fingerprint():
             raise UserError(
                 "the checkpoint was made with other tasks or another tasks.seed",
                 remedy="resume with the configuration and data of the run, or start a new run",
             )
-        self._start_epoch(int(state["epoch"]), int(state["position"]))
+        self._start_epoch(state.epoch, state.position)
 
     def _start_epoch(self, epoch: int, position: int) -> None:
         self._epoch, self._position = epoch, position

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Any, cast
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from actors.refs import GroupRef
-from contracts.config import RunConfig
+from contracts.config import RunConfig, SamplingConfig
 from contracts.errors import IntegrityError
-from contracts.types import GroupSummary, Objective, Reason, Task
+from contracts.types import GroupSummary, Objective, Prompt, Reason, Task
 from services.controller import Actors, Controller, split_groups
 from services.evaluation import Evaluator
 from services.recorder import Recorder
@@ -40,9 +42,9 @@ def ref(name: str, objective: Objective = Objective.SOLVE, version: int = 0) -> 
     return GroupRef(ABSENT, summary)
 
 
-def controller(tasks: int = 5) -> Controller:
-    return Controller(
-        RunConfig(tasks_per_step=4),
+def controller(tasks: int = 5, kind: Any = Controller, refill: float = 1.0) -> Any:
+    return kind(
+        RunConfig(tasks_per_step=4, sampling=SamplingConfig(refill=refill)),
         tasks=TaskStream([Task(str(i), str(i), str(i)) for i in range(tasks)], 0),
         actors=cast("Actors", ABSENT),
         evaluator=cast("Evaluator", ABSENT),
@@ -93,11 +95,54 @@ def test_prompt_ids_differ_even_where_an_epoch_ends_within_a_step() -> None:
     seen: set[str] = set()
     for step in range(1, 4):
         loop.step = step
-        ids = [prompt.id for prompt in loop.solve_prompts()]
+        ids = [prompt.id for prompt in loop.solve_prompts(4)]
         assert len(ids) == 4
         assert not seen & set(ids)
         seen |= set(ids)
     assert len(seen) == 12
+
+
+class Played(Controller):
+    """A controller whose rollouts are given: for each task in turn, whether it has signal."""
+
+    played: ClassVar[list[bool]]
+
+    def rollout(self, prompts: Sequence[Prompt], *again: int) -> list[GroupRef]:
+        self.batches = [*getattr(self, "batches", []), len(prompts)]
+        made = [ref(prompt.id) for prompt in prompts]
+        return [
+            group if self.played.pop(0) else replace(group, summary=dull(group.summary))
+            for group in made
+        ]
+
+
+def dull(summary: GroupSummary) -> GroupSummary:
+    return replace(summary, rewards=(1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("refill", "signal", "batches"),
+    [
+        (1.0, "1000", [4]),
+        (2.0, "1111", [4]),
+        (2.0, "101011", [4, 2]),
+        (2.0, "1010101", [4, 2, 1]),
+        (2.0, "00000000", [4, 4]),
+        (1.5, "000101", [4, 2]),
+    ],
+)
+def test_groups_without_signal_are_refilled_up_to_the_factor(
+    refill: float, signal: str, batches: list[int]
+) -> None:
+    loop = controller(tasks=50, kind=Played, refill=refill)
+    loop.played = [mark == "1" for mark in signal]
+    solved = loop.rollout(loop.solve_prompts(4))
+    solved += loop.refill(solved)
+    assert loop.batches == batches
+    assert loop.played == []
+    ids = [group.summary.prompt_id for group in solved]
+    assert len(set(ids)) == len(ids) == loop.tasks.position
+    assert [int(i.split("/")[0].split(".")[1]) for i in ids] == list(range(len(ids)))
 
 
 def test_seeds_differ_by_purpose_and_repeat() -> None:

@@ -28,9 +28,9 @@ def config(*overrides: str) -> RunConfig:
     return load_config(None, overrides)
 
 
-def refusal(*overrides: str, overwrite: bool = False) -> str:
+def refusal(*overrides: str, existing: bool = False) -> str:
     with pytest.raises(UserError) as caught:
-        preflight.check(config(*overrides), overwrite=overwrite)
+        preflight.check(config(*overrides), existing=existing)
     return str(caught.value)
 
 
@@ -57,13 +57,13 @@ def test_a_run_of_the_same_name_is_refused_unless_it_may_be_replaced(status, wor
     assert text.startswith(f"runs/run: there is a run of this name already ({word})")
     assert "name=" in text
     assert "rm -r runs/run" in text
-    preflight.check(config(), overwrite=True)
+    preflight.check(config(), existing=True)
 
 
 def test_a_folder_of_something_else_is_never_replaced():
     Path("runs/run").mkdir(parents=True)
     Path("runs/run/thesis.tex").write_text("years of work")
-    assert "holds no run, so it is left alone" in refusal(overwrite=True)
+    assert "holds no run, so it is left alone" in refusal(existing=True)
 
 
 def test_a_file_in_place_of_the_folder():

@@ -34,6 +34,7 @@ from services.run_folder import (
     StepMetrics,
     StepTiming,
     Summary,
+    held,
     read_run,
 )
 from services.statistics import Score, proportion
@@ -209,8 +210,9 @@ def test_resume_takes_back_what_came_after_the_step(tmp_path: Path) -> None:
         file.write('{"torn')
     cut.write_summary(summary())
 
-    resumed = RunFolder.resume(cut.path, step=2)
+    resumed = RunFolder.resume(cut.path, "steps: 9\n", step=2, evaluations=0)
     assert read_run(cut.path).summary is None
+    assert read_run(cut.path).config_text == "steps: 9\n"
     resumed.append_metrics(step_metrics(3, reward=3 / 7))
     assert (cut.path / "metrics.jsonl").read_bytes() == (whole.path / "metrics.jsonl").read_bytes()
     assert [t.step for t in read_run(cut.path).timing] == [1, 2]
@@ -254,3 +256,26 @@ def test_summary_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(OSError, match="no space"):
         folder.write_summary(summary().model_copy(update={"status": "finished"}))
     assert read_run(folder.path).summary == summary()
+
+
+def test_a_folder_is_held_by_one_run_at_a_time(tmp_path: Path) -> None:
+    with held(tmp_path / "run"):
+        with (
+            pytest.raises(UserError, match="a run is writing to this folder now"),
+            held(tmp_path / "run"),
+        ):
+            pass
+        with held(tmp_path / "another"):
+            pass
+    with held(tmp_path / "run"):
+        pass
+
+
+def test_replacing_a_run_takes_its_checkpoints_and_its_model_away(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", "old").path
+    for name in ("checkpoints", "model"):
+        (folder / name).mkdir()
+        (folder / name / "file").touch()
+    RunFolder.create(folder, "new", overwrite=True)
+    assert not (folder / "checkpoints").exists()
+    assert not (folder / "model").exists()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections import Counter
 
 import pytest
@@ -31,7 +30,7 @@ def test_every_task_once_per_epoch_across_restarts(
     for count, restart in takes:
         taken += stream.take(count)
         if restart:
-            state = json.loads(json.dumps(stream.state()))
+            state = stream.state()
             stream = TaskStream(tasks, seed)
             stream.restore(state)
     assert len(taken) == sum(count for count, _ in takes)
