@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from actors.graders.processes import GraderProcesses
+from actors.graders.processes import GraderProcesses, Question
+from actors.graders.registry import grader
 from contracts.errors import UserError
+from contracts.grammar import verdict_of
 
 VERIFIER = "math"
 """Grader of rows that name none."""
@@ -26,7 +28,7 @@ def read_rows(lines: Iterable[str], where: str = "") -> Iterator[dict[str, Any]]
 
     Raises:
         UserError: a line is no JSON object, or lacks ``answer`` or ``response``, or these (or
-            ``verifier``) are not what they should be.
+            ``verifier``) are not what they should be. Names the line and the field.
     """
     for number, line in enumerate(lines, start=1):
         if line.strip():
@@ -34,14 +36,7 @@ def read_rows(lines: Iterable[str], where: str = "") -> Iterator[dict[str, Any]]
 
 
 def _row(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise UserError(
-            f"this line is not JSON ({error})", where=where, remedy="write one JSON object a line"
-        ) from error
-    if not isinstance(row, dict):
-        raise UserError("this line is no JSON object", where=where)
+    row = json_object(line, where)
     for key in ("answer", "response"):
         if key not in row:
             raise UserError(
@@ -55,7 +50,47 @@ def _row(line: str, where: str) -> dict[str, Any]:
     for key in ("answer", "response", "verifier"):
         if key in row and not isinstance(row[key], str):
             raise UserError(f"{key!r} is no string: {row[key]!r}", where=where)
+    check_verifier(row.get("verifier", VERIFIER), row["answer"], where)
     return row
+
+
+def json_object(line: str, where: str) -> dict[str, Any]:
+    """The JSON object that ``line`` is.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        row = json.loads(line, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"this line is not JSON ({error})", where=where, remedy="write one JSON object a line"
+        ) from error
+    if not isinstance(row, dict):
+        raise UserError("this line is no JSON object", where=where)
+    return row
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def check_verifier(name: str, gold: str, where: str) -> None:
+    """Make sure that ``name`` is a grader and ``gold`` an answer that it can hold others to.
+
+    Raises:
+        UserError: it is not; the message begins with ``where`` and the field.
+    """
+    try:
+        grader(name)
+    except UserError as error:
+        raise UserError(f"'verifier': {error.what}", where=where, remedy=error.remedy) from error
+    if name == "verdict" and verdict_of(gold) is None:
+        raise UserError(
+            f"'answer' is no verdict: {gold!r}",
+            where=where,
+            remedy="label verdicts with yes, no, A or B",
+        )
 
 
 def grade_rows(
@@ -73,8 +108,14 @@ def grade_rows(
     rows = iter(rows)
     while chunk := list(islice(rows, _AHEAD)):
         graded: dict[int, dict[str, Any]] = {}
-        for (name, gold), places in _by_question(chunk).items():
-            grades = processes.grade(name, gold, [chunk[place]["response"] for place in places])
+        by_question = _by_question(chunk)
+        questions = [
+            Question(name, gold, tuple(chunk[place]["response"] for place in places))
+            for (name, gold), places in by_question.items()
+        ]
+        for places, grades in zip(
+            by_question.values(), processes.grade_many(questions), strict=True
+        ):
             for place, grade in zip(places, grades, strict=True):
                 graded[place] = {
                     **chunk[place],

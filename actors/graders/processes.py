@@ -34,6 +34,15 @@ Results = list[Grade | Failure]
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """Responses to be graded by grader ``name`` against one gold answer."""
+
+    name: str
+    gold: str
+    responses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Batch:
     """Responses in a pool. ``wait``: seconds after which the pool itself is at fault."""
 
@@ -83,10 +92,28 @@ class GraderProcesses:
         Raises:
             UserError: there is no grader of that name.
         """
-        quick = [quick_grade(name, response, gold) for response in responses]
-        rest = [r for r, grade in zip(responses, quick, strict=True) if grade is None]
-        slow = iter(self._slow(name, gold, rest) if rest else ())
-        return [grade or next(slow) for grade in quick]
+        return self.grade_many([Question(name, gold, tuple(responses))])[0]
+
+    def grade_many(self, questions: Sequence[Question]) -> list[list[Grade]]:
+        """Grade the responses to several questions, in order; all processes take part.
+
+        Raises:
+            UserError: there is no grader of a name that is asked for.
+        """
+        quick = [
+            [quick_grade(asked.name, response, asked.gold) for response in asked.responses]
+            for asked in questions
+        ]
+        batches = [
+            self._submit(asked.name, asked.gold, rest) if rest else None
+            for asked, grades in zip(questions, quick, strict=True)
+            for rest in [[r for r, g in zip(asked.responses, grades, strict=True) if g is None]]
+        ]
+        graded = []
+        for grades, batch in zip(quick, batches, strict=True):
+            slow = iter(self._slow(batch) if batch else ())
+            graded.append([grade or next(slow) for grade in grades])
+        return graded
 
     def close(self) -> None:
         """End all grader processes, what they are doing included. Later calls raise."""
@@ -99,9 +126,10 @@ class GraderProcesses:
         context.set_forkserver_preload(_PRELOAD)
         return ProcessPool(max_workers=self._workers, initializer=prepare, context=context)
 
-    def _slow(self, name: str, gold: str, responses: list[str]) -> list[Grade]:
-        """Grades from the processes: as one batch, then one by one where that failed."""
-        results = self._results(self._submit(name, gold, responses))
+    def _slow(self, batch: _Batch) -> list[Grade]:
+        """Grades from the processes: of the batch, or one by one where that failed."""
+        name, gold, responses = batch.name, batch.gold, batch.responses
+        results = self._results(batch)
         if not isinstance(results, list) and len(responses) > 1:
             batches = [self._submit(name, gold, [response]) for response in responses]
             outcomes = [self._results(batch) for batch in batches]

@@ -48,6 +48,10 @@ def test_more_rows_than_are_read_ahead_keep_their_order():
         ('{"answer": null, "response": "1"}', "'answer' is no string: None"),
         ('{"answer": true, "response": "1"}', "'answer' is no string: True"),
         ('{"answer": "1", "response": "1", "verifier": 1}', "'verifier' is no string: 1"),
+        ('{"answer": "1", "response": "1", "x": NaN}', "NaN is no number of JSON"),
+        ('{"answer": ' + "9" * 5000 + ', "response": "1"}', "data.jsonl:3: this line is not JSON"),
+        ('{"answer": "1", "response": "1", "verifier": "no"}', "data.jsonl:3: 'verifier'"),
+        ('{"answer": "1", "response": "1", "verifier": "verdict"}', "'answer' is no verdict: '1'"),
     ],
 )
 def test_a_bad_line_is_named(line, message):

@@ -1,0 +1,1 @@
+"""Commands of ``coevolve`` that need no run: graders, templates and the recycler on files."""
