@@ -111,9 +111,7 @@ class LearnerRank:
 
     def checksums(self) -> dict[str, str]:
         """SHA-256 of each weight as exported. Collective."""
-        from actors.transfer.digests import digests_of
-
-        return digests_of(self._learner.weights())
+        return self._learner.checksums()
 
     def export(self, folder: Path, card: str) -> None:
         """Write a Hugging Face folder with ``card`` as its README. Collective; rank 0 writes."""

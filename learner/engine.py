@@ -17,7 +17,8 @@ from contracts.errors import IntegrityError, UserError
 from contracts.types import FloatArray, Sample, UpdateReport
 from learner import zero
 from learner.checkpoint import Checkpoint, Writer, described, verified
-from learner.export import LearnerWeights, checksums, export_folder
+from learner.digests import digests_of
+from learner.export import export_folder
 from learner.losses import loss_named, token_loss
 from learner.minibatch import Minibatch, Packing, objective_weights, plan, token_batch
 from learner.policy import Policy, load_model, shares_prefixes, window_of
@@ -27,6 +28,7 @@ from learner.report import Tally
 from learner.saving import Saver, together
 from learner.schedule import Schedule
 from learner.shared_prefix import Layout, dummy_layout
+from learner.weights import LearnerWeights
 from learner.zero_state import ZeroState
 
 
@@ -292,7 +294,7 @@ class Learner:
 
     def checksums(self) -> dict[str, str]:
         """SHA-256 per weight, as exported. Collective; the same on every rank."""
-        return checksums(self._weights)
+        return digests_of(self._weights)
 
     def export(self, folder: Path, card: str = "") -> None:
         """Write a Hugging Face folder, with ``card`` as its README. Collective; rank 0 writes.

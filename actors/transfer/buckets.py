@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+
+from learner.weights import WeightMeta
 
 ALIGNMENT = 64
 """Bytes. Each tensor starts at a multiple of it, so that a view of any type is aligned."""
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """A tensor on the wire: Hugging Face name, type, full shape."""
-
-    name: str
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its elements."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-
-@dataclass(frozen=True, slots=True)
 class Bucket:
-    """Consecutive tensors that travel together; ``offsets`` in bytes, one per item."""
+    """Consecutive weights that travel together; ``offsets`` in bytes, one per item."""
 
-    items: tuple[Item, ...]
+    items: tuple[WeightMeta, ...]
     offsets: tuple[int, ...]
     nbytes: int
 
@@ -63,16 +50,16 @@ class Bucket:
 
 def items_of(
     names: Sequence[str], dtype_names: Sequence[str], shapes: Sequence[Sequence[int]]
-) -> list[Item]:
-    """Items out of the columns that vLLM's metadata has; a type is named like ``float32``."""
+) -> list[WeightMeta]:
+    """Weights out of the columns that vLLM's metadata has; a type is named like ``float32``."""
     columns = zip(names, dtype_names, shapes, strict=True)
-    return [Item(name, getattr(torch, dtype), tuple(shape)) for name, dtype, shape in columns]
+    return [WeightMeta(name, getattr(torch, dtype), tuple(shape)) for name, dtype, shape in columns]
 
 
-def plan(items: Sequence[Item], bucket_bytes: int) -> list[Bucket]:
+def plan(items: Sequence[WeightMeta], bucket_bytes: int) -> list[Bucket]:
     """Fill buckets of at most ``bucket_bytes`` in order; a larger tensor has one to itself."""
     buckets: list[Bucket] = []
-    held: list[Item] = []
+    held: list[WeightMeta] = []
     offsets: list[int] = []
     used = 0
     for item in items:

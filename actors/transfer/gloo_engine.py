@@ -11,7 +11,7 @@ from vllm.model_executor.model_loader.reload import (
     initialize_layerwise_reload,
 )
 
-from actors.transfer.digests import layers_with
+from actors.transfer.engine_weights import layers_with
 from actors.transfer.gloo_wire import GlooInitInfo, GlooUpdateInfo
 from actors.transfer.group import GlooGroup, own_address, reach_store
 

@@ -16,8 +16,9 @@ import psutil
 import torch
 
 from actors.engine import ACTOR_PID
-from actors.transfer.digests import digests_of, engine_weights
+from actors.transfer.engine_weights import engine_weights
 from actors.transfer.registry import register_gloo
+from learner.digests import digests_of
 
 WATCH_SECONDS = 1.0
 """How often the actor's process is looked for."""

@@ -7,17 +7,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.transfer.buckets import ALIGNMENT, Item, plan
+from actors.transfer.buckets import ALIGNMENT, plan
+from learner.weights import WeightMeta
 
 DTYPES = st.sampled_from([torch.float32, torch.bfloat16, torch.int64, torch.uint8])
 SHAPES = st.lists(st.integers(0, 7), min_size=0, max_size=3).map(tuple)
 ITEMS = st.lists(st.tuples(DTYPES, SHAPES), max_size=12).map(
-    lambda pairs: [Item(f"w{i}", dtype, shape) for i, (dtype, shape) in enumerate(pairs)]
+    lambda pairs: [WeightMeta(f"w{i}", dtype, shape) for i, (dtype, shape) in enumerate(pairs)]
 )
 
 
 @given(ITEMS, st.integers(1, 4096))
-def test_what_is_packed_is_what_is_unpacked(items: list[Item], bucket_bytes: int) -> None:
+def test_what_is_packed_is_what_is_unpacked(items: list[WeightMeta], bucket_bytes: int) -> None:
     tensors = [torch.randint(0, 100, item.shape).to(item.dtype) for item in items]
     buckets = plan(items, bucket_bytes)
     assert [item for bucket in buckets for item in bucket.items] == items
@@ -35,7 +36,7 @@ def test_what_is_packed_is_what_is_unpacked(items: list[Item], bucket_bytes: int
 
 
 def test_a_tensor_that_was_announced_otherwise_is_refused() -> None:
-    (bucket,) = plan([Item("w", torch.float32, (2, 3))], 100)
+    (bucket,) = plan([WeightMeta("w", torch.float32, (2, 3))], 100)
     with pytest.raises(ValueError, match=r"w was announced as torch.float32 \(2, 3\)"):
         bucket.put(bucket.empty(), 0, torch.zeros(3, 2))
     with pytest.raises(ValueError, match=r"and came as torch\.bfloat16"):

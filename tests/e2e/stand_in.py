@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from actors.transfer.buckets import Item, items_of, plan
-from actors.transfer.digests import digests_of
+from actors.transfer.buckets import items_of, plan
 from actors.transfer.group import GlooGroup, own_address, reach_store
+from learner.digests import digests_of
+from learner.weights import WeightMeta
 
 
 class StandIn:
@@ -58,7 +59,7 @@ class StandIn:
         items = items_of(update["names"], update["dtype_names"], update["shapes"])
         await asyncio.to_thread(self._receive, items)
 
-    def _receive(self, items: list[Item]) -> None:
+    def _receive(self, items: list[WeightMeta]) -> None:
         for bucket in plan(items, self.info["bucket_bytes"]):
             room = bucket.empty()
             self.group.wait(self.group.broadcast(room))

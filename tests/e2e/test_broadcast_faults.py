@@ -12,10 +12,10 @@ import torch
 from stand_in import StandIn
 
 from actors.transfer.client import GeneratorClient
-from actors.transfer.digests import digests_of
 from actors.transfer.sender import Sender
 from actors.waiting import ActorError, NamedActor, wait_for
 from contracts.errors import DeadlineError
+from learner.digests import digests_of
 
 pytestmark = pytest.mark.e2e
 DEADLINE = 3.0

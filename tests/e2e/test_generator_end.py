@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from small_runs import prompt, small_config
 
 from actors.generator_pool import GeneratorPool
-from actors.transfer.digests import digests_of
 from actors.waiting import ActorError
+from learner.digests import digests_of
 
 pytestmark = pytest.mark.e2e
 DRIVER = """

@@ -16,11 +16,11 @@ from small_runs import prompt, small_config
 
 from actors.learner_group import LearnerGroup
 from actors.refs import GroupRef
-from actors.transfer.digests import digests_of
 from actors.waiting import ActorError, wait_for
 from contracts.errors import UserError
 from contracts.types import Completion, Grade, Group, GroupSummary, Reason, VersionSpan
 from learner.checkpoint import CheckpointError, claimed, described, newest
+from learner.digests import digests_of
 
 pytestmark = pytest.mark.e2e
 

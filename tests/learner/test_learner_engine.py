@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from contracts.errors import DeadlineError, IntegrityError, UserError
 from contracts.types import Objective
 from learner import zero
+from learner.digests import digest
 from learner.engine import Learner
-from learner.export import digest
 from learner.samples import supervised_sample
 
 

@@ -5,7 +5,7 @@ import pytest
 from learner_ranks import resume, run_ranks, train_both_ways
 from safetensors.torch import load_file
 
-from learner.export import digest
+from learner.digests import digest
 
 pytestmark = pytest.mark.e2e
 

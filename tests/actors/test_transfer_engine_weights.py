@@ -1,15 +1,15 @@
-"""Checksums: one bit more or less is seen, and packed weights are read back exactly."""
+"""Packed weights are read back exactly, and a copy that differs is seen."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import ClassVar
 
 import pytest
 import torch
 from torch import nn
 
-from actors.transfer.digests import digest, digests_of, engine_weights
+from actors.transfer.engine_weights import engine_weights
+from learner.digests import digest, digests_of
 
 
 class Packed(nn.Module):
@@ -72,14 +72,3 @@ def test_a_tied_output_layer_with_an_old_copy_is_seen() -> None:
     assert digests_of(engine_weights(model))["embed_tokens.weight"] != expected
     head.cpu_linear = nn.functional.linear
     assert digests_of(engine_weights(model)) == {"embed_tokens.weight": expected}
-
-
-def test_a_digest_sees_one_bit_and_no_sign_of_zero() -> None:
-    tensor = torch.randn(3, 5)
-    plain = hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
-    assert digest(tensor) == plain
-    assert digest(tensor.t().contiguous().t()) == plain
-    changed = tensor.clone()
-    changed.view(torch.int32)[2, 4] ^= 1
-    assert digest(changed) != plain
-    assert digest(torch.tensor([-0.0, 1.0])) == digest(torch.tensor([0.0, 1.0]))

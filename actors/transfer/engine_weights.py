@@ -1,35 +1,22 @@
-"""Checksums of weights, by Hugging Face parameter name, the same on both sides.
+"""What an engine computes with, by Hugging Face parameter name, to be compared by checksum.
 
 On a GPU an engine computes with its parameters, and those are hashed. On a CPU vLLM packs
 the weight of a linear layer into a form of its own and drops the parameter; nothing is left
 to hash. There the packed weight is read back by multiplying it with the identity matrix:
 each product has one term that is not zero, so the result is the weight exactly, in float32
 and in bfloat16 alike. What is hashed is therefore what the engine computes with, not what
-was sent to it. The sign of a zero does not survive this, so all zeros are hashed as +0.
+was sent to it. The sign of a zero does not survive this, nor does it count in a checksum.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 READ_ROWS = 512
 """Rows of the identity matrix multiplied at once."""
-
-
-def digest(tensor: torch.Tensor) -> str:
-    """SHA-256 of a tensor's elements in row-major order, all zeros as +0. Hexadecimal."""
-    plain = tensor.detach().to("cpu") + 0.0
-    raw = plain.contiguous().view(-1).view(torch.uint8).numpy()
-    return hashlib.sha256(raw.data).hexdigest()
-
-
-def digests_of(weights: Iterable[tuple[str, torch.Tensor]]) -> dict[str, str]:
-    """Checksum of each named tensor."""
-    return {name: digest(tensor) for name, tensor in weights}
 
 
 def engine_weights(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
