@@ -18,7 +18,9 @@ from typer.core import TyperGroup
 from contracts.config import RunConfig
 from contracts.errors import CoevolveError, UserError
 from contracts.loading import dump_config, find_config, load_config
+from services.bench.cli import app as bench
 from services.commands.grade import grade
+from services.commands.templates import templates
 from services.signals import Stopped, stop_on_signals
 
 if TYPE_CHECKING:
@@ -46,8 +48,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="One model learns to solve and to judge at once.",
 )
+app.add_typer(bench, name="bench")
 
 app.command()(grade)
+app.command()(templates)
 
 ConfigArgument = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a preset.")

@@ -1,0 +1,96 @@
+"""The commands ``coevolve bench``. Heavy libraries are imported by the command that needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from contracts.errors import UserError
+
+if TYPE_CHECKING:
+    from services.bench.records import Benchmark
+
+app = typer.Typer(no_args_is_help=True, help="Measure parts of the system on this machine.")
+
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the result there as JSON.")
+]
+ThreadsOption = Annotated[int, typer.Option(min=1, help="CPU threads of each process.")]
+ShortOption = Annotated[bool, typer.Option("--short", help="A quick try, not a measurement.")]
+
+
+@app.command()
+def learner(  # noqa: PLR0917 (an option each)
+    json: JsonOption = None,
+    models: Annotated[str, typer.Option(help="tiny, smollm2")] = "tiny,smollm2",
+    mixes: Annotated[str, typer.Option(help="solve, judge")] = "solve,judge",
+    variants: Annotated[
+        str | None, typer.Option(help="What to compare; by default all that is installed.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Counted updates of each variant.")] = 5,
+    groups: Annotated[
+        int | None, typer.Option(min=1, help="Groups of 8 an update; by default 8, SmolLM2 4.")
+    ] = None,
+    threads: ThreadsOption = 2,
+    short: ShortOption = False,
+) -> None:
+    """Training speed of the learner, of a plain transformers loop and of TRL."""
+    from services.bench.learner import Plan, bench_learner, usable
+
+    plan = Plan(
+        models=("tiny",) if short else _names(models),
+        mixes=_names(mixes),
+        variants=usable(None if variants is None else _names(variants), _note),
+        rounds=1 if short else rounds,
+        groups=groups or (2 if short else None),
+        threads=threads,
+    )
+    _report(lambda say: bench_learner(plan, say), json)
+
+
+@app.command()
+def memory(
+    json: JsonOption = None,
+    tokens: Annotated[str, typer.Option(help="Numbers of tokens.")] = "256,512,1024,2048,4096,8192",
+    threads: ThreadsOption = 2,
+    short: ShortOption = False,
+) -> None:
+    """Peak memory of log-probabilities, ours and by a tokens x vocabulary matrix."""
+    from services.bench.memory import bench_memory
+
+    counts = _counts(tokens)[: 2 if short else None]
+    _report(lambda say: bench_memory(say, tokens=counts, threads=threads), json)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    counts = tuple(int(name) if name.isdigit() else 0 for name in _names(text))
+    if not counts or not all(counts):
+        raise UserError(
+            f"{text!r} are not numbers of tokens", where="--tokens", remedy="for example 256,1024"
+        )
+    return counts
+
+
+def _note(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _report(run: Callable[[Callable[[str], None]], Benchmark], json: Path | None) -> None:
+    """Run a benchmark under a live line; write and show what it came to."""
+    from rich.console import Console
+
+    from services.bench.display import live_line, show
+    from services.signals import stop_on_signals
+
+    with stop_on_signals(), live_line(Console(stderr=True)) as say:
+        result = run(say)
+    if json is not None:
+        result.write(json)
+    show(result, Console())
