@@ -20,6 +20,7 @@ from contracts.errors import CoevolveError, UserError
 from contracts.loading import dump_config, find_config, load_config
 from services.bench.cli import app as bench
 from services.commands.grade import grade
+from services.commands.recycle import recycle
 from services.commands.templates import templates
 from services.signals import Stopped, stop_on_signals
 
@@ -52,6 +53,7 @@ app.add_typer(bench, name="bench")
 
 app.command()(grade)
 app.command()(templates)
+app.command()(recycle)
 
 ConfigArgument = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a preset.")

@@ -15,7 +15,10 @@ FileArgument = Annotated[
         "where it is not math. - reads standard input.",
     ),
 ]
-Workers = Annotated[int, typer.Option(min=1, help="Processes for answers that need sympy.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, show_default="all cores", help="Processes for answers that need sympy."),
+]
 Deadline = Annotated[
     float, typer.Option(min=0.1, help="Seconds of processor time a response may take.")
 ]

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from contracts.grammar import ASK_A_B, ASK_ANSWER, ASK_YES_NO, last_boxed, read_verdict
 from contracts.types import Message, Objective, Task
-from recycler.templates import STYLES, TERSE, PromptTemplate
+from recycler.templates import ALL_TEMPLATES, STYLES, TERSE, PromptTemplate
 
 ASKS = {
     Objective.SOLVE: ASK_ANSWER,
@@ -63,10 +66,37 @@ def test_the_tiny_models_language_is_as_it_learned_it() -> None:
     ]
 
 
-def test_ids_are_unique_and_numbered() -> None:
-    ids = [param.id for param in ALL]
-    assert len(set(ids)) == len(ids)
-    assert all(re.search(r"-\d+$", name or "") for name in ids)
+def test_names_are_unique_and_numbered() -> None:
+    names = [param.values[2].name for param in ALL]
+    assert len(set(names)) == len(names) == len(ALL_TEMPLATES)
+    assert all(re.search(r"-\d+$", name) for name in names)
+
+
+VERSIONS = Path(__file__).with_name("template_versions.json")
+
+
+def test_a_changed_wording_has_a_new_version() -> None:
+    # After a change: raise the template's version, and write the file anew with
+    #   python tests/recycler/test_templates.py
+    known = json.loads(VERSIONS.read_text())
+    for name, (_, _, template) in ALL_TEMPLATES.items():
+        assert str(template.version) in known[name], f"{template.id} is not in {VERSIONS.name}"
+        assert known[name][str(template.version)] == template.digest, (
+            f"{name} was changed: raise its version"
+        )
+
+
+def test_a_digest_holds_text_and_examples() -> None:
+    template = STYLES["worked"][Objective.SOLVE][0]
+    same = replace(template, name="other", version=9)
+    assert same.digest == template.digest
+    assert (same.id, template.id) == ("other.v9", f"{template.name}.v{template.version}")
+    for changed in (
+        replace(template, text=template.text + " "),
+        replace(template, examples=template.examples[:-2]),
+        replace(template, examples=(Message("user", "x"), *template.examples[1:])),
+    ):
+        assert changed.digest != template.digest
 
 
 @pytest.mark.parametrize(
@@ -144,3 +174,15 @@ def test_worked_examples_are_worded_like_the_question_that_follows(objective: Ob
             "system",
             *["user", "assistant"] * (len(template.examples) // 2),
         ]
+
+
+def write_versions() -> None:
+    """Note the digests of all present versions; those of former ones stay."""
+    known = json.loads(VERSIONS.read_text()) if VERSIONS.exists() else {}
+    for name, (_, _, template) in ALL_TEMPLATES.items():
+        known.setdefault(name, {})[str(template.version)] = template.digest
+    VERSIONS.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    write_versions()
