@@ -191,7 +191,10 @@ def check_same_work(works: Sequence[Work], measured: dict[str, Measured]) -> Non
         IntegrityError: they do not train the same thing.
     """
     norms = {w.variant: measured[w.variant].norm for w in works if w.variant != CEILING}
-    if not norms or max(norms.values()) <= min(norms.values()) * (1 + SAME[works[0].dtype]):
+    if not norms:
+        return
+    low, high = min(norms.values()), max(norms.values())
+    if all(map(math.isfinite, norms.values())) and high <= low * (1 + SAME[works[0].dtype]):
         return
     found = ", ".join(f"{variant} {norm:.4g}" for variant, norm in norms.items())
     raise IntegrityError(f"the variants of a benchmark differ in their gradient norm: {found}")
