@@ -1,4 +1,4 @@
-"""Held-out scores with 95 % intervals.
+"""Held-out scores with 95 % intervals, two models side by side, and calibration.
 
 A proportion gets the Wilson score interval (Wilson 1927, J. Am. Stat. Assoc. 22:209), computed
 by scipy. A balanced accuracy, the mean of two independent proportions, gets Newcombe's
@@ -6,18 +6,28 @@ by scipy. A balanced accuracy, the mean of two independent proportions, gets New
 Medicine 17:873, method 10; in general form Zou and Donner 2008, Statistics in Medicine 27:1693).
 Both stay within 0..1 and keep a width at 0 and at 1, where a normal approximation has none.
 
-Trials are taken as independent. Several candidates of one task are not quite: intervals over
-them are somewhat too narrow.
+These take trials as independent. Several answers to one task are not quite, and intervals over
+them are somewhat too narrow; ``mean_by_task`` resamples whole tasks instead, by scipy's bootstrap
+(bias-corrected and accelerated: Efron 1987, J. Am. Stat. Assoc. 82:171).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import hypot
 
-from scipy.stats import binomtest
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binned_statistic, binomtest, bootstrap, permutation_test, t
 
 CONFIDENCE = 0.95
+
+RESAMPLES = 2000
+"""Bootstrap resamples and random permutations. p-values are no finer than one over this."""
+
+FEW = 10
+"""Fewer values than this get an interval by Student's t: too few to resample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +93,213 @@ def balanced_accuracy(
         ValueError: counts that cannot be.
     """
     return mean_of_two(proportion(true_positives, positives), proportion(true_negatives, negatives))
+
+
+def mean_by_task(values: Sequence[Sequence[float]], *, seed: int = 0) -> Score:
+    """Mean over tasks of the mean over each task's answers, tasks resampled.
+
+    Args:
+        values: for each task, what its answers earned (0 or 1, or anything between). Tasks
+            may have different numbers of answers, at least one each.
+        seed: of the resampling.
+
+    Returns:
+        ``n`` is the number of tasks. Where every task earned the same, resampling tasks shows
+        no spread: right and wrong answers then get Wilson's interval, over the tasks at 0 and
+        1, over all answers between; other earnings get no width.
+
+    Raises:
+        ValueError: a task has no answer.
+    """
+    means = _task_means(values)
+    if len(means) == 0:
+        return Score.nothing()
+    value = float(means.mean())
+    if np.ptp(means) == 0:
+        return _without_spread(values, value)
+    return Score(value, *_interval(means, seed), len(means))
+
+
+def _without_spread(values: Sequence[Sequence[float]], value: float) -> Score:
+    """The score of tasks that all earned ``value`` on average."""
+    if value in (0.0, 1.0):
+        return proportion(round(value * len(values)), len(values))
+    earned = [answer for answers in values for answer in answers]
+    if not set(earned) <= {0, 1}:
+        return Score(value, value, value, len(values))
+    pooled = proportion(round(sum(earned)), len(earned))
+    return Score(value, pooled.low, pooled.high, len(values))
+
+
+def mean_over_runs(values: Sequence[float]) -> Score:
+    """Mean of one figure over a few runs (seeds), with Student's t interval.
+
+    One run alone has no interval: ``low`` and ``high`` are None.
+    """
+    if not values:
+        return Score.nothing()
+    figures = np.asarray(values, float)
+    value = float(figures.mean())
+    if len(figures) == 1:
+        return Score(value, None, None, 1)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(figures) - 1) * _standard_error(figures))
+    return Score(value, value - half, value + half, len(figures))
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Mean paired difference, second less first, with its 95 % interval.
+
+    ``p``: two-sided probability of a difference as large, were the two alike; None with no pair.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    n: int
+
+    @property
+    def significant(self) -> bool:
+        """Whether ``p`` is below 5 %."""
+        return self.p is not None and self.p < 1 - CONFIDENCE
+
+
+def paired_difference(
+    first: Sequence[Sequence[float]], second: Sequence[Sequence[float]], *, seed: int = 0
+) -> Difference:
+    """Two models on the same tasks: how much better is the second, and is it chance?
+
+    One right or wrong answer per task: McNemar's test in its exact form (the binomial test of
+    the tasks on which they differ). Otherwise the exact or random swaps of a paired permutation
+    test. The interval is bootstrapped over tasks, by Student's t where there are fewer than
+    ``FEW``.
+
+    Args:
+        first: for each task, what the first model's answers earned.
+        second: the same of the second model, in the order of the same tasks.
+        seed: of resampling and permutations.
+
+    Raises:
+        ValueError: they are not of the same number of tasks, or a task has no answer.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} tasks of the first model, {len(second)} of the second")
+    left, right = _task_means(first), _task_means(second)
+    n = len(left)
+    if n == 0:
+        return Difference(None, None, None, None, 0)
+    change = right - left
+    value = float(change.mean())
+    if np.ptp(change) == 0:
+        low = high = value
+    elif n < FEW:
+        half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1) * _standard_error(change))
+        low, high = value - half, value + half
+    else:
+        low, high = _interval(change, seed)
+    return Difference(value, low, high, _paired_p(left, right, seed), n)
+
+
+def _paired_p(left: NDArray[np.float64], right: NDArray[np.float64], seed: int) -> float:
+    change = right - left
+    better, worse = int((change > 0).sum()), int((change < 0).sum())
+    if better + worse == 0:
+        return 1.0
+    if set(np.abs(change)) <= {0.0, 1.0}:
+        return float(binomtest(better, better + worse).pvalue)
+    test = permutation_test(
+        (left, right),
+        lambda a, b, axis: np.mean(b - a, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(seed),
+    )
+    return float(test.pvalue)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBin:
+    """Judgements whose confidence is in one bin: mean confidence, and how often they held."""
+
+    low: float
+    high: float
+    confidence: float
+    accuracy: Score
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How far stated confidence is from what came true.
+
+    ``error``: expected calibration error, the mean over judgements of the distance between
+    confidence and accuracy of their bin (Naeini, Cooper and Hauskrecht 2015, AAAI). ``largest``:
+    that of the worst bin. Both None without judgements. ``bins``: those that hold any.
+    """
+
+    error: float | None
+    largest: float | None
+    bins: tuple[CalibrationBin, ...]
+    n: int
+
+
+def calibration(
+    confidences: Sequence[float], outcomes: Sequence[bool], *, bins: int = 10
+) -> Calibration:
+    """Calibration of confidences, for example the share of yes among repeated verdicts.
+
+    Args:
+        confidences: 0..1, the stated probability of each outcome.
+        outcomes: what came true.
+        bins: number of bins, of equal width; a confidence on an edge belongs to the bin above,
+            1 to the last.
+
+    Raises:
+        ValueError: there are not as many outcomes, or a confidence is not in 0..1.
+    """
+    if len(confidences) != len(outcomes):
+        raise ValueError(f"{len(confidences)} confidences, {len(outcomes)} outcomes")
+    stated, true = np.asarray(confidences, float), np.asarray(outcomes, float)
+    if len(stated) == 0:
+        return Calibration(None, None, (), 0)
+    if not bool(((stated >= 0) & (stated <= 1)).all()):
+        raise ValueError("confidences must be within 0..1")
+    edges = np.linspace(0, 1, bins + 1)
+    sums, _, which = binned_statistic(stated, [stated, true, np.ones_like(true)], "sum", edges)
+    found = tuple(
+        CalibrationBin(
+            low=float(edges[i]),
+            high=float(edges[i + 1]),
+            confidence=float(sums[0, i] / sums[2, i]),
+            accuracy=proportion(round(sums[1, i]), round(sums[2, i])),
+        )
+        for i in range(bins)
+        if sums[2, i] > 0
+    )
+    gaps = [(abs(b.confidence - (b.accuracy.value or 0.0)), b.accuracy.n) for b in found]
+    error = sum(gap * n for gap, n in gaps) / len(which)
+    return Calibration(error, max(gap for gap, _ in gaps), found, len(stated))
+
+
+def _task_means(values: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    if any(len(answers) == 0 for answers in values):
+        raise ValueError("a task has no answer: count it as one that earned 0")
+    return np.array([np.mean(np.asarray(answers, float)) for answers in values], float)
+
+
+def _standard_error(figures: NDArray[np.float64]) -> float:
+    return float(figures.std(ddof=1) / np.sqrt(len(figures)))
+
+
+def _interval(figures: NDArray[np.float64], seed: int) -> tuple[float, float]:
+    """Bootstrap interval of the mean of figures that are not all the same."""
+    found = bootstrap(
+        (figures,),
+        np.mean,
+        confidence_level=CONFIDENCE,
+        n_resamples=RESAMPLES,
+        method="BCa",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(found.low), float(found.high)
