@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
+from pathlib import Path
+
 from contracts.config import (
     DeadlineConfig,
     Dtype,
@@ -12,6 +16,8 @@ from contracts.config import (
     TransferConfig,
 )
 from contracts.types import Message, Objective, Prompt, Task
+
+DEADLINE = 300.0
 
 
 def small_config(*, generators: int = 1, ranks: int = 1, dtype: Dtype = "float32") -> RunConfig:
@@ -40,3 +46,33 @@ def prompt(question: str, number: int = 0) -> Prompt:
         task=Task(f"task-{number}", question, "0"),
         template="test",
     )
+
+
+def tiny_run(folder: Path, name: str, **changes: object) -> RunConfig:
+    """A run of a few steps on a tiny model that was warm-started only a little."""
+    base = {
+        "name": name,
+        "runs_dir": str(folder),
+        "steps": 3,
+        "tasks_per_step": 8,
+        "model": {"warm_start": {"clean_steps": 250, "sloppy_steps": 30}},
+        "sampling": {"completions": 4},
+        "recycle": {"pointwise": 6, "pairwise": 4, "reflect": 4},
+        "learner": {"warmup_updates": 1},
+        "generators": {"kv_cache_gib": 0.25},
+        "tasks": {"held_out": 64},
+        "evaluation": {"tasks": 24, "tasks_between": 8, "candidates": 4, "every": 2},
+        "transfer": {"checksum_every": 1},
+    }
+    return RunConfig.model_validate({**base, **changes})
+
+
+def wait_for_lines(path: Path, lines: int, process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end:
+        if path.is_file() and len(path.read_text().splitlines()) >= lines:
+            return
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.2)
+    process.kill()
+    raise AssertionError(f"no {lines} steps within {DEADLINE} s")

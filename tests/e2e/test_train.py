@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from small_runs import tiny_run, wait_for_lines
 
 from contracts.config import RunConfig
 from contracts.types import Objective
@@ -22,26 +23,10 @@ from services.training import train
 pytestmark = pytest.mark.e2e
 
 STEPS = 3
-DEADLINE = 300.0
 
 
 def config(folder: Path, name: str, **changes: object) -> RunConfig:
-    """A run of a few steps on a tiny model that was warm-started only a little."""
-    base = {
-        "name": name,
-        "runs_dir": str(folder),
-        "steps": STEPS,
-        "tasks_per_step": 8,
-        "model": {"warm_start": {"clean_steps": 250, "sloppy_steps": 30}},
-        "sampling": {"completions": 4},
-        "recycle": {"pointwise": 6, "pairwise": 4, "reflect": 4},
-        "learner": {"warmup_updates": 1},
-        "generators": {"kv_cache_gib": 0.25},
-        "tasks": {"held_out": 64},
-        "evaluation": {"tasks": 24, "tasks_between": 8, "candidates": 4, "every": 2},
-        "transfer": {"checksum_every": 1},
-    }
-    return RunConfig.model_validate({**base, **changes})
+    return tiny_run(folder, name, **{"steps": STEPS, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -170,17 +155,6 @@ def first_answers(run: Run) -> list[tuple[str, str]]:
         for rollout in run.rollouts
         if rollout.step == 1 and rollout.objective is Objective.SOLVE
     ]
-
-
-def wait_for_lines(path: Path, lines: int, process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + DEADLINE
-    while time.monotonic() < end:
-        if path.is_file() and len(path.read_text().splitlines()) >= lines:
-            return
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.2)
-    process.kill()
-    raise AssertionError(f"no {lines} steps within {DEADLINE} s")
 
 
 def left_behind(mark: str) -> list[str]:
