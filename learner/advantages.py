@@ -64,6 +64,28 @@ def advantage_named(name: str) -> Advantage:
     return estimator
 
 
+def advantages_of(rewards: FloatArray, name: str) -> FloatArray:
+    """What the estimator called ``name`` makes of the rewards [n] of a group: float32 [n].
+
+    Raises:
+        UserError: there is no such estimator, or one of the user's own gave an array of
+            another length, or a value that is not finite.
+    """
+    given = np.asarray(advantage_named(name)(rewards))
+    wrong = ""
+    if given.shape != rewards.shape:
+        wrong = f"gave shape {given.shape} for {len(rewards)} rewards"
+    elif given.dtype.kind not in "fiub" or not np.isfinite(given).all():
+        wrong = f"gave {given.tolist()}"
+    if wrong:
+        raise UserError(
+            f"{name!r} {wrong}",
+            where="learner.advantage",
+            remedy="return one finite number for each reward",
+        )
+    return given.astype(np.float32)
+
+
 def named(name: str, built_in: dict[str, Any], *, field: str) -> Any:
     """Look ``name`` up in ``built_in``, or import it where it reads ``module:function``.
 
@@ -77,8 +99,11 @@ def named(name: str, built_in: dict[str, Any], *, field: str) -> Any:
     if not colon:
         raise UserError(f"{name!r} is not known", where=field, remedy=remedy)
     try:
-        return getattr(importlib.import_module(module_name), function)
-    except (ImportError, AttributeError) as error:
+        found = getattr(importlib.import_module(module_name), function)
+    except (ImportError, AttributeError, ValueError) as error:
         raise UserError(
             f"{name!r} cannot be imported: {error}", where=field, remedy=remedy
         ) from error
+    if not callable(found):
+        raise UserError(f"{name!r} is not a function", where=field, remedy=remedy)
+    return found

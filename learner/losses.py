@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from contracts.config import LearnerConfig
+from contracts.errors import UserError
 from learner.advantages import named
 
 
@@ -45,23 +46,84 @@ class PolicyTerm:
 PolicyLoss = Callable[[Tensor, Tensor, Tensor, LearnerConfig], PolicyTerm]
 """(log-probabilities with gradient [T], old ones [T], advantages [T], configuration)."""
 
+DUAL_CLIP = 3.0
+"""Largest ratio that counts where the advantage is negative: c of ``dual_clip``."""
+
 
 def clipped(logprobs: Tensor, old: Tensor, advantages: Tensor, config: LearnerConfig) -> PolicyTerm:
     """PPO's clipped surrogate per token, with separate bounds (Schulman et al. 2017, eq. 7).
 
     ``-min(r A, clip(r, 1 - clip_low, 1 + clip_high) A)`` with r = exp(logprobs - old).
     """
-    ratio = torch.exp(logprobs - old)
-    bounded = ratio.clamp(1 - config.clip_low, 1 + config.clip_high)
+    ratio, bounded = _ratios(logprobs, old, config)
     free, held = ratio * advantages, bounded * advantages
     return PolicyTerm(
         loss=-torch.minimum(free, held),
         ratio=ratio.detach(),
-        clipped=(held < free).detach().to(logprobs.dtype),
+        clipped=_mark(held < free, logprobs),
     )
 
 
-BUILT_IN: dict[str, PolicyLoss] = {"clipped": clipped}
+def dual_clip(
+    logprobs: Tensor, old: Tensor, advantages: Tensor, config: LearnerConfig
+) -> PolicyTerm:
+    """``clipped``, and bounded for bad tokens that became likely (Ye et al. 2020).
+
+    For A < 0 ``-max(min(r A, clip(r) A), c A)`` with c = ``DUAL_CLIP`` (arXiv 1912.09729),
+    for others as in ``clipped``, which lets r A fall without end.
+    """
+    term = clipped(logprobs, old, advantages, config)
+    most = -DUAL_CLIP * advantages
+    beyond = (advantages < 0) & (term.loss > most)
+    return PolicyTerm(
+        loss=torch.where(beyond, most, term.loss),
+        ratio=term.ratio,
+        clipped=torch.where(beyond, torch.ones_like(term.clipped), term.clipped),
+    )
+
+
+def cispo(logprobs: Tensor, old: Tensor, advantages: Tensor, config: LearnerConfig) -> PolicyTerm:
+    """The clip on the weight, not on the gradient: CISPO (MiniMax-M1, arXiv 2506.13585).
+
+    ``-sg(clip(r, 1 - clip_low, 1 + clip_high)) A logprobs``: no token is left out, one whose
+    ratio went too far only counts no more than at the bound. sg: without gradient.
+    """
+    ratio, bounded = _ratios(logprobs.detach(), old, config)
+    return PolicyTerm(
+        loss=-bounded * advantages * logprobs,
+        ratio=ratio,
+        clipped=_mark(bounded != ratio, logprobs),
+    )
+
+
+def reinforce(
+    logprobs: Tensor, old: Tensor, advantages: Tensor, config: LearnerConfig
+) -> PolicyTerm:
+    """The plain policy gradient (Williams 1992): ``-A logprobs``, whatever the ratio.
+
+    What is left to correct for is the sampler: ``truncated_weight`` does, with
+    ``recompute_old``. Meant for one update per step; r is reported only.
+    """
+    ratio, _ = _ratios(logprobs.detach(), old, config)
+    return PolicyTerm(loss=-advantages * logprobs, ratio=ratio, clipped=torch.zeros_like(ratio))
+
+
+def _ratios(logprobs: Tensor, old: Tensor, config: LearnerConfig) -> tuple[Tensor, Tensor]:
+    """r = exp(logprobs - old), and r held within the bounds."""
+    ratio = torch.exp(logprobs - old)
+    return ratio, ratio.clamp(1 - config.clip_low, 1 + config.clip_high)
+
+
+def _mark(where: Tensor, like: Tensor) -> Tensor:
+    return where.detach().to(like.dtype)
+
+
+BUILT_IN: dict[str, PolicyLoss] = {
+    "clipped": clipped,
+    "dual_clip": dual_clip,
+    "cispo": cispo,
+    "reinforce": reinforce,
+}
 
 
 def loss_named(name: str) -> PolicyLoss:
@@ -139,11 +201,16 @@ def token_loss(
 
     Returns:
         ``total`` is what to call backward on; ``components`` [T, 3] are unscaled terms.
+
+    Raises:
+        UserError: a policy loss of the user's own gave something else than a ``PolicyTerm``
+            of [T] tensors with a gradient.
     """
     old = torch.where(batch.old.isnan(), logprobs.detach(), batch.old)
     weight = truncated_weight(old, batch.sampler, config.sampling_cap)
     trained = batch.policy != 0
-    term = policy_loss(logprobs, torch.where(trained, old, logprobs.detach()), batch.policy, config)
+    before = torch.where(trained, old, logprobs.detach())
+    term = _checked(policy_loss(logprobs, before, batch.policy, config), logprobs, config)
     zero = torch.zeros_like(logprobs)
     if reference is None:
         divergence = zero
@@ -164,3 +231,26 @@ def token_loss(
         clipped=term.clipped,
         kl_reference=divergence.detach(),
     )
+
+
+def _checked(term: PolicyTerm, logprobs: Tensor, config: LearnerConfig) -> PolicyTerm:
+    """``term``, if it is what a policy loss promises."""
+    wrong = ""
+    if not isinstance(term, PolicyTerm):
+        wrong = f"gave {type(term).__name__}"
+    elif shapes := {
+        name: tuple(part.shape)
+        for name in ("loss", "ratio", "clipped")
+        if (part := getattr(term, name)).shape != logprobs.shape
+    }:
+        name, shape = next(iter(shapes.items()))
+        wrong = f"gave {name!r} of shape {shape} for {len(logprobs)} tokens"
+    elif logprobs.requires_grad and not term.loss.requires_grad:
+        wrong = "gave a loss without a gradient"
+    if wrong:
+        raise UserError(
+            f"{config.loss!r} {wrong}",
+            where="learner.loss",
+            remedy="return a learner.losses.PolicyTerm with a number for each token",
+        )
+    return term

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from contracts.config import LearnerConfig
 from contracts.types import Group, Objective, Sample
-from learner.advantages import advantage_named
+from learner.advantages import advantages_of
 
 
 def samples_of(group: Group, config: LearnerConfig) -> list[Sample]:
@@ -22,15 +22,9 @@ def samples_of(group: Group, config: LearnerConfig) -> list[Sample]:
         config: names the advantage estimator.
 
     Raises:
-        UserError: the estimator is unknown.
-        ValueError: a user's estimator gave an array of another length.
+        UserError: the estimator is unknown, or did not give a finite number for each reward.
     """
-    advantages = np.asarray(advantage_named(config.advantage)(group.rewards), dtype=np.float32)
-    if advantages.shape != (len(group.completions),):
-        raise ValueError(
-            f"advantage {config.advantage!r} gave shape {advantages.shape} "
-            f"for {len(group.completions)} completions"
-        )
+    advantages = advantages_of(group.rewards, config.advantage)
     return [
         Sample(
             group=group.prompt.id,

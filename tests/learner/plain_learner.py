@@ -13,7 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from contracts.config import LearnerConfig
-from contracts.types import Objective, Sample
+from contracts.types import (
+    Completion,
+    Grade,
+    Group,
+    Message,
+    Objective,
+    Prompt,
+    Reason,
+    Sample,
+    Task,
+    VersionSpan,
+)
 
 
 def plain_logprobs(model: nn.Module, sample: Sample) -> Tensor:
@@ -68,17 +79,41 @@ def plain_loss(
 def _policy_term(
     now: Tensor, before: float, sampler: float, advantage: float, config: LearnerConfig
 ) -> Tensor:
-    ratio = torch.exp(now - before)
-    low, high = 1 - config.clip_low, 1 + config.clip_high
-    held = min(max(float(ratio.detach()), low), high)
-    # The gradient flows through the unclipped branch where that is the smaller of the two.
-    term = ratio * advantage
-    if held * advantage < float(term.detach()):
-        term = torch.tensor(held * advantage, dtype=torch.float64)
     weight = 1.0
     if config.sampling_cap is not None:
         weight = min(math.exp(before - sampler), config.sampling_cap)
-    return -weight * term
+    return weight * _policy_loss(now, before, advantage, config)
+
+
+def _policy_loss(now: Tensor, before: float, advantage: float, config: LearnerConfig) -> Tensor:
+    """Each loss as its paper has it, case by case."""
+    ratio = torch.exp(now - before)
+    here = float(ratio.detach())
+    held = min(max(here, 1 - config.clip_low), 1 + config.clip_high)
+    if config.loss == "reinforce":
+        return -advantage * now
+    if config.loss == "cispo":
+        return -held * advantage * now
+    # The gradient flows through the unclipped branch where that is the smaller of the two.
+    objective = ratio * advantage
+    if held * advantage < here * advantage:
+        objective = torch.tensor(held * advantage, dtype=torch.float64)
+    if config.loss == "dual_clip" and advantage < 0 and float(objective.detach()) < 3 * advantage:
+        objective = torch.tensor(3 * advantage, dtype=torch.float64)
+    return -objective
+
+
+def plain_advantages(name: str, rewards: Sequence[float]) -> list[float]:
+    """Advantages of one group, as the papers define them."""
+    n = len(rewards)
+    mean = sum(rewards) / n
+    if name == "leave_one_out":
+        return [r - (sum(rewards) - r) / (n - 1) for r in rewards]
+    if name == "group_centred":
+        return [r - mean for r in rewards]
+    assert name == "group_normalised"
+    deviation = math.sqrt(sum((r - mean) ** 2 for r in rewards) / n)
+    return [(r - mean) / deviation if deviation else 0.0 for r in rewards]
 
 
 def make_samples(
@@ -91,8 +126,9 @@ def make_samples(
     length: tuple[int, int] = (1, 8),
     supervised: bool = False,
     like: float = -4.9,
+    spread: float = 0.3,
 ) -> list[Sample]:
-    """Random groups over all objectives, with sampler log-probabilities near ``like``."""
+    """Random groups over all objectives; sampler log-probabilities vary by ``spread``."""
     draw = np.random.default_rng(seed)
     samples = []
     for group in range(groups):
@@ -106,7 +142,7 @@ def make_samples(
                     objective=list(Objective)[group % 4],
                     prompt_tokens=tokens,
                     tokens=draw.integers(0, vocabulary, n).astype(np.int32),
-                    logprobs=draw.normal(like, 0.3, n).astype(np.float32),
+                    logprobs=draw.normal(like, spread, n).astype(np.float32),
                     policy_weights=np.full(n, draw.normal(), np.float32),
                     supervised_weights=given.astype(np.float32),
                     kl_weights=draw.choice([0.0, 1.0], n).astype(np.float32),
@@ -114,3 +150,35 @@ def make_samples(
                 )
             )
     return samples
+
+
+def make_groups(
+    count: int, *, seed: int, vocabulary: int, size: int, like: float = -4.9, spread: float = 0.3
+) -> list[Group]:
+    """Random graded groups over all objectives; rewards of a group differ."""
+    draw = np.random.default_rng(seed)
+    groups = []
+    for number in range(count):
+        objective = list(Objective)[number % 4]
+        task = Task(f"t{number}", "1 + 1", "2")
+        prompt = Prompt(
+            f"g{number}", (Message("user", "1 + 1"),), objective, "2", "math", task, "test"
+        )
+        completions, grades = [], []
+        for index in range(size):
+            n = int(draw.integers(1, 8))
+            completions.append(
+                Completion(
+                    id=f"{number}/{index}",
+                    tokens=draw.integers(0, vocabulary, n).astype(np.int32),
+                    logprobs=draw.normal(like, spread, n).astype(np.float32),
+                    finish="stop",
+                    spans=(VersionSpan(0, n, 0),),
+                    text="",
+                )
+            )
+            reward = float(draw.choice([0.0, 0.25, 1.0])) if index else 0.5
+            grades.append(Grade(reward, reward > 0.5, None, Reason.OK))
+        tokens = draw.integers(0, vocabulary, draw.integers(3, 9)).astype(np.int32)
+        groups.append(Group(prompt, tokens, tuple(completions), tuple(grades)))
+    return groups

@@ -1,4 +1,5 @@
 import numpy as np
+import own_functions
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 from contracts.errors import UserError
 from learner.advantages import (
     advantage_named,
+    advantages_of,
     group_centred,
     group_normalised,
     leave_one_out,
@@ -46,17 +48,35 @@ def test_advantages_sum_to_nothing_and_keep_the_order(name, rewards):
     assert (np.diff(advantages[order]) >= 0).all()
 
 
-def twice(rewards):
-    return rewards * 2
-
-
 def test_an_estimator_of_ones_own_is_found():
-    assert advantage_named(f"{__name__}:twice")(REWARDS).tolist() == (REWARDS * 2).tolist()
+    name = "own_functions:twice_centred"
+    assert advantage_named(name) is own_functions.twice_centred
+    np.testing.assert_allclose(advantages_of(REWARDS, name), 2 * group_centred(REWARDS))
 
 
-@pytest.mark.parametrize("name", ["gae", "no.such.module:f", "math:no_such_function"])
+@pytest.mark.parametrize(
+    "name", ["gae", "no.such.module:f", "math:no_such_function", ":f", "own_functions:"]
+)
 def test_an_unknown_estimator_is_named_with_a_remedy(name):
-    with pytest.raises(UserError, match=name.split(":")[0]) as caught:
+    with pytest.raises(UserError) as caught:
         advantage_named(name)
+    assert repr(name) in caught.value.what
     assert caught.value.where == "learner.advantage"
     assert "leave_one_out" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("one_number", r"gave shape \(\) for 8 rewards"),
+        ("one_too_many", r"gave shape \(9,\) for 8 rewards"),
+        ("infinite", "gave .*inf"),
+        ("of_words", "gave .*good"),
+        ("NOT_A_FUNCTION", "is not a function"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+def test_an_estimator_that_breaks_its_promise_is_named(name, complaint):
+    with pytest.raises(UserError, match=f"own_functions:{name}' {complaint}") as caught:
+        advantages_of(REWARDS, f"own_functions:{name}")
+    assert caught.value.where == "learner.advantage"

@@ -5,92 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from both_ways import (
+    WEIGHTS,
+    assert_equal,
+    forward,
+    learner_gradients,
+    packing,
+    plain_gradients,
+    vocabulary,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_learner import make_samples, plain_logprobs, plain_loss
-from transformers import AutoModelForCausalLM
+from plain_learner import make_samples, plain_logprobs
 
 from contracts.config import LearnerConfig
-from learner.losses import loss_named, token_loss
-from learner.minibatch import Packing, objective_weights, plan, token_batch
-from learner.policy import Policy, shares_prefixes, without_dropout
-
-CPU = torch.device("cpu")
-WEIGHTS = {"solve": 1.0, "pointwise": 0.7, "pairwise": 0.5, "reflect": 0.25}
-
-
-@pytest.fixture(scope="module")
-def model(random_model_folder):
-    loaded = AutoModelForCausalLM.from_pretrained(random_model_folder, dtype=torch.float64)
-    assert shares_prefixes(loaded)
-    return without_dropout(loaded)
-
-
-@pytest.fixture(scope="module")
-def frozen(random_model_folder):
-    loaded = AutoModelForCausalLM.from_pretrained(random_model_folder, dtype=torch.float64)
-    assert shares_prefixes(loaded)
-    torch.manual_seed(5)
-    with torch.no_grad():
-        for parameter in loaded.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.05)
-    return loaded.requires_grad_(False)
-
-
-def packing(config):
-    return Packing(config.shared_prefix, config.token_budget, CPU)
-
-
-def forward(policy, layout):
-    return policy(layout.input_ids, layout.positions, layout.blocks, layout.source, layout.tokens)
-
-
-def learner_gradients(model, samples, config, *, old=None, reference=None, parts=1):
-    """Loss and gradients as the engine makes them, the samples dealt to ``parts`` ranks."""
-    policy, judge = Policy(model), None if reference is None else Policy(reference)
-    model.zero_grad()
-    names = sorted({s.group for s in samples})
-    shares = [
-        [i for i, s in enumerate(samples) if names.index(s.group) % parts == part]
-        for part in range(parts)
-    ]
-    plans = [plan([samples[i] for i in share], config, packing(config)) for share in shares]
-    totals = torch.stack([p.counts for p in plans]).sum(0)
-    scale = objective_weights(config)[:, None] / totals.clamp(min=1)
-    total = 0.0
-    for share, part in zip(shares, plans, strict=True):
-        place = {id(samples[i]): i for i in share}
-        before = {
-            k: s.logprobs if old is None else old[place[id(s)]] for k, s in enumerate(part.samples)
-        }
-        for layout in part.layouts:
-            batch = token_batch(
-                part, layout, scale, before, with_kl=judge is not None, wide=torch.float64
-            )
-            now, _ = forward(policy, layout)
-            fixed = None if judge is None else forward(judge, layout)[0]
-            loss = token_loss(now, fixed, batch, config, loss_named(config.loss)).total
-            loss.backward()
-            total += float(loss.detach())
-    return total, [p.grad.clone() for p in model.parameters()]
-
-
-def plain_gradients(model, samples, config, **more):
-    model.zero_grad()
-    loss = plain_loss(model, samples, config, **more)
-    loss.backward()
-    return float(loss.detach()), [p.grad.clone() for p in model.parameters()]
-
-
-def assert_equal(ours, theirs):
-    # transformers takes norms and rotations in float32 even in a float64 model, hence not 1e-12.
-    assert ours[0] == pytest.approx(theirs[0], rel=1e-6)
-    for mine, other in zip(ours[1], theirs[1], strict=True):
-        assert (mine - other).norm() <= 1e-6 * other.norm()
-
-
-def vocabulary(model):
-    return model.config.vocab_size
+from learner.minibatch import plan
+from learner.policy import Policy
 
 
 @pytest.mark.parametrize("shared", ["on", "off"])
