@@ -9,7 +9,7 @@ from contracts.errors import UserError
 from contracts.types import Task
 from services.tasks.arithmetic import Wording, arithmetic_tasks, same_sum
 from services.tasks.mapping import tasks_of
-from services.tasks.presets import PRESETS, preset_format, without_thousands_marks
+from services.tasks.published import read_published
 from services.tasks.rows import read_rows
 from services.tasks.split import TaskSplit, split_tasks
 
@@ -37,16 +37,13 @@ def load_tasks(config: TaskConfig, style: str) -> TaskSplit:
 
 def _read(config: TaskConfig, path: Path) -> list[Task]:
     """All tasks of a file or folder."""
-    preset = config.source in PRESETS
-    fields = PRESETS[config.source] if preset else config.fields
-    folder = path if path.is_dir() else path.parent
     match config.source:
         case "jsonl" | "json" | "parquet" | "hf":
-            form = config.source
+            rows = read_rows(path, config.source)
         case _:
-            form = preset_format(path)
-    rows = read_rows(path, form)
-    tasks = tasks_of(rows, fields, config.verifier, name=path.stem, folder=folder)
+            return read_published(config.source, path, config.verifier)
+    folder = path if path.is_dir() else path.parent
+    tasks = tasks_of(rows, config.fields, config.verifier, name=path.stem, folder=folder)
     if not tasks:
         raise UserError("no task in it", where=str(path), remedy="check tasks.path")
-    return [without_thousands_marks(task) for task in tasks] if preset else tasks
+    return tasks

@@ -11,6 +11,7 @@ from contracts.config import FieldMapping
 from contracts.errors import UserError
 from contracts.grammar import last_boxed
 from contracts.types import Task
+from services.tasks.images import image_path
 from services.tasks.rows import Row
 
 
@@ -34,7 +35,7 @@ def tasks_of(
     places: dict[str, str] = {}
     for row in rows:
         task = Task(
-            id=_text(row, fields.id) if fields.id else f"{name}-{row.number}",
+            id=text_of(row, fields.id) if fields.id else f"{name}-{row.number}",
             question=_question(row, fields.question),
             gold=_gold(row, fields),
             verifier=verifier,
@@ -61,8 +62,12 @@ def _field(row: Row, name: str) -> Any:
     return row.fields[name]
 
 
-def _text(row: Row, name: str) -> str:
-    """A field as text that is not empty."""
+def text_of(row: Row, name: str) -> str:
+    """A field as text that is not empty.
+
+    Raises:
+        UserError: it is missing or empty, or neither text nor a number.
+    """
     text = _plain(_field(row, name))
     if not text:
         raise UserError(
@@ -87,7 +92,7 @@ def _plain(value: Any) -> str:
 
 
 def _question(row: Row, names: str) -> str:
-    return " ".join(_text(row, name.strip()) for name in names.split("+"))
+    return " ".join(text_of(row, name.strip()) for name in names.split("+"))
 
 
 def _gold(row: Row, fields: FieldMapping) -> str:
@@ -115,22 +120,5 @@ def _images(row: Row, name: str, folder: Path) -> tuple[str, ...]:
     """Absolute paths of a record's images; a record may have none."""
     value = _field(row, name)
     given = value if isinstance(value, list) else [value]
-    return tuple(_image(row, name, image, folder) for image in given if image not in (None, ""))
-
-
-def _image(row: Row, name: str, image: Any, folder: Path) -> str:
-    if not isinstance(image, str):
-        # For example the bytes that a saved Hugging Face dataset keeps of an image column.
-        raise UserError(
-            f"field {name!r} holds no path of an image, but a {type(image).__name__}",
-            where=row.where,
-            remedy="save the images as files and name them in the field",
-        )
-    found = (folder / image).resolve()
-    if not found.is_file():
-        raise UserError(
-            f"no such image: {found}",
-            where=row.where,
-            remedy="image paths are relative to the folder of the data file",
-        )
-    return str(found)
+    present = (image for image in given if image not in (None, ""))
+    return tuple(image_path(row, name, image, folder) for image in present)
