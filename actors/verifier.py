@@ -9,6 +9,7 @@ from actors.graders.processes import GraderProcesses
 from actors.graders.registry import settle
 from actors.logs import redirect_output
 from contracts.types import Generation, Group, GroupSummary
+from recycler.outcomes import PLAIN, ReflectionRewards, reward_reflection
 
 
 class Verifier:
@@ -21,14 +22,18 @@ class Verifier:
         workers: grader processes of this actor.
         deadline: seconds of processor time a grader may take for one completion.
         log: file for the actor's output.
+        rewards: of reflections, by what they did with the answer they were shown.
     """
 
-    def __init__(self, workers: int, deadline: float, log: Path) -> None:
+    def __init__(
+        self, workers: int, deadline: float, log: Path, rewards: ReflectionRewards = PLAIN
+    ) -> None:
         redirect_output(log)
         logging.basicConfig(
             level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
         )
         self._processes = GraderProcesses(workers=workers, deadline=deadline)
+        self._rewards = rewards
 
     def ready(self) -> bool:
         """Answer once the actor is up."""
@@ -40,7 +45,7 @@ class Verifier:
         Raises:
             UserError: the prompt names a grader that does not exist.
         """
-        group = grade_generation(generation, self._processes)
+        group = grade_generation(generation, self._processes, self._rewards)
         return group, GroupSummary.of(group)
 
     def stop(self) -> None:
@@ -48,8 +53,10 @@ class Verifier:
         self._processes.close()
 
 
-def grade_generation(generation: Generation, processes: GraderProcesses) -> Group:
-    """Grade all completions of one prompt."""
+def grade_generation(
+    generation: Generation, processes: GraderProcesses, rewards: ReflectionRewards = PLAIN
+) -> Group:
+    """Grade all completions of one prompt; those of a reflection earn what ``rewards`` say."""
     prompt = generation.prompt
     grades = processes.grade(
         prompt.verifier, prompt.label, [completion.text for completion in generation.completions]
@@ -59,7 +66,7 @@ def grade_generation(generation: Generation, processes: GraderProcesses) -> Grou
         prompt_tokens=generation.prompt_tokens,
         completions=generation.completions,
         grades=tuple(
-            settle(grade, completion)
+            reward_reflection(prompt, settle(grade, completion), rewards)
             for grade, completion in zip(grades, generation.completions, strict=True)
         ),
     )
