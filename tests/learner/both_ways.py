@@ -20,14 +20,14 @@ def forward(policy, layout):
     return policy(layout.input_ids, layout.positions, layout.blocks, layout.source, layout.tokens)
 
 
-def learner_gradients(model, samples, config, *, old=None, reference=None, parts=1):
-    """Loss and gradients as the engine makes them, the samples dealt to ``parts`` ranks."""
+def learner_gradients(model, samples, config, *, old=None, reference=None, owners=(0,)):
+    """Loss and gradients as the engine makes them; group k is that of rank ``owners[k]``."""
     policy, judge = Policy(model), None if reference is None else Policy(reference)
     model.zero_grad()
     names = sorted({s.group for s in samples})
+    owner = [owners[names.index(s.group) % len(owners)] for s in samples]
     shares = [
-        [i for i, s in enumerate(samples) if names.index(s.group) % parts == part]
-        for part in range(parts)
+        [i for i, rank in enumerate(owner) if rank == part] for part in range(max(owners) + 1)
     ]
     plans = [plan([samples[i] for i in share], config, packing(config)) for share in shares]
     totals = torch.stack([p.counts for p in plans]).sum(0)

@@ -1,4 +1,4 @@
-"""What each of two learner ranks does in ``test_ranks``: run in processes of their own."""
+"""What each learner rank does in ``test_ranks``: run in processes of their own."""
 
 from __future__ import annotations
 
@@ -101,6 +101,37 @@ def train(rank: int, ranks: int, port: int, folder: Path, out: Path) -> dict:
     learner.export(out)
     learner.close()
     return result
+
+
+def deal(samples: list, owners: list[int], rank: int) -> list:
+    """Those samples whose group belongs to ``rank``; ``owners`` by order of first appearance."""
+    names = list(dict.fromkeys(sample.group for sample in samples))
+    return [sample for sample in samples if owners[names.index(sample.group)] == rank]
+
+
+def gradients(rank: int, ranks: int, port: int, folder: Path, cases: list) -> list[dict]:
+    """The gradients of each case (samples, owner of each group, packing), of the first model."""
+    from gradient_spy import GradientSpy
+
+    from contracts.config import LearnerConfig
+    from learner.minibatch import Packing
+
+    learner = GradientSpy(
+        folder,
+        # A step this small moves no float32 weight.
+        LearnerConfig(device="cpu", threads=1, learning_rate=1e-14),
+        dtype="float32",
+        total_updates=len(cases),
+        seed=0,
+        rank=rank,
+        world_size=ranks,
+        port=port,
+    )
+    for samples, owners, mode, budget in cases:
+        learner._packing = Packing(mode, budget, learner._place.device)
+        learner.update([deal(samples, [owner % ranks for owner in owners], rank)])
+    learner.close()
+    return [{n: g.numpy() for n, g in found.items()} for found in learner.gradients]
 
 
 def _owner(step: int, place: int, ranks: int) -> int:

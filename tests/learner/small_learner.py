@@ -1,6 +1,7 @@
 """A learner of one rank on the random tiny model, as several tests use it."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 from plain_learner import make_samples
 
@@ -26,3 +27,16 @@ def learner_of(folder, *, total=12, dtype="float32", **changes):
 
 def batch(seed, **more):
     return make_samples(6, seed=seed, vocabulary=VOCABULARY, size=3, **more)
+
+
+def scored(learner, samples):
+    """The same samples, as if the learner itself had sampled them."""
+    return [
+        replace(sample, logprobs=logprobs)
+        for sample, logprobs in zip(samples, learner.logprobs(samples), strict=True)
+    ]
+
+
+def silenced(samples):
+    """The same samples with nothing to learn from."""
+    return [replace(sample, policy_weights=sample.policy_weights * 0) for sample in samples]

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from plain_learner import make_samples, plain_logprobs
 
 from contracts.config import LearnerConfig
+from learner.losses import BUILT_IN
 from learner.minibatch import plan
 from learner.policy import Policy
 
@@ -63,25 +64,36 @@ def test_logprobs_are_those_of_the_model(model):
         torch.testing.assert_close(now, expected, rtol=1e-10, atol=1e-10)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     seed=st.integers(0, 1000),
+    size=st.integers(1, 5),
+    longest=st.integers(2, 40),
     budget=st.integers(1, 400),
     shared=st.sampled_from(["on", "off", "auto"]),
-    ranks=st.integers(1, 4),
+    owners=st.lists(st.integers(0, 3), min_size=1, max_size=6),
     supervised=st.booleans(),
+    loss=st.sampled_from(sorted(BUILT_IN)),
 )
 def test_gradients_do_not_depend_on_packing_or_ranks(
-    model, seed, budget, shared, ranks, supervised
+    model, frozen, seed, size, longest, budget, shared, owners, supervised, loss
 ):
+    """Any spread of groups over up to four ranks, some of which may have none."""
     samples = make_samples(
-        5, seed=seed, vocabulary=vocabulary(model), size=3, supervised=supervised
+        len(owners),
+        seed=seed,
+        vocabulary=vocabulary(model),
+        size=size,
+        length=(1, longest),
+        supervised=supervised,
     )
-    whole = LearnerConfig(weights=WEIGHTS, shared_prefix="off", token_budget=100_000)
+    whole = LearnerConfig(
+        weights=WEIGHTS, loss=loss, kl_coefficient=0.2, shared_prefix="off", token_budget=100_000
+    )
     other = whole.model_copy(update={"shared_prefix": shared, "token_budget": budget})
     assert_equal(
-        learner_gradients(model, samples, other, parts=ranks),
-        learner_gradients(model, samples, whole),
+        learner_gradients(model, samples, other, reference=frozen, owners=owners),
+        learner_gradients(model, samples, whole, reference=frozen),
     )
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from learner_ranks import free_port
-from plain_learner import make_samples, plain_logprobs, plain_loss
+from plain_learner import plain_logprobs
 from safetensors.torch import load_file
-from small_learner import BASE, VOCABULARY, batch, learner_of
+from small_learner import BASE, VOCABULARY, batch, learner_of, scored
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from contracts.errors import DeadlineError, IntegrityError, UserError
@@ -18,14 +18,6 @@ from learner import zero
 from learner.digests import digest
 from learner.engine import Learner
 from learner.samples import supervised_sample
-
-
-def scored(learner, samples):
-    """The same samples, as if the learner itself had sampled them."""
-    return [
-        replace(sample, logprobs=logprobs)
-        for sample, logprobs in zip(samples, learner.logprobs(samples), strict=True)
-    ]
 
 
 def test_the_first_update_of_a_step_has_ratio_one_and_no_kl(random_model_folder):
@@ -45,59 +37,6 @@ def test_the_first_update_of_a_step_has_ratio_one_and_no_kl(random_model_folder)
         moved = learner.update([second, second])
         assert moved.updates == 2
         assert max(abs(part.ratio - 1) for part in moved.objectives.values()) > 1e-4
-
-
-def test_updates_equal_adamw_on_the_plain_loss(random_model_folder):
-    steps = [batch(seed, supervised=True) for seed in (1, 2, 3)]
-    with learner_of(random_model_folder, weight_decay=0.1, gradient_clip=0.5) as learner:
-        reports = [learner.update([samples]) for samples in steps]
-        ours = {name: tensor.clone() for name, tensor in learner.weights()}
-    model = AutoModelForCausalLM.from_pretrained(random_model_folder, dtype=torch.float64)
-    flat = [p for p in model.parameters() if p.ndim < 2]
-    wide = [p for p in model.parameters() if p.ndim > 1]
-    groups = [{"params": wide}, {"params": flat, "weight_decay": 0.0}]
-    adam = torch.optim.AdamW(groups, lr=1.0, betas=BASE.betas, eps=1e-8, weight_decay=0.1)
-    for number, (samples, report) in enumerate(zip(steps, reports, strict=True)):
-        adam.zero_grad()
-        plain_loss(model, samples, BASE).backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
-        assert report.gradient_norm == pytest.approx(float(norm), rel=1e-4)
-        rate = 1e-3 * min(1, (number + 1) / 2)
-        for group in adam.param_groups:
-            group["lr"] = rate
-        adam.step()
-    start = load_file(random_model_folder / "model.safetensors")
-    for name, parameter in model.named_parameters():
-        moved = (parameter - start[name]).norm()
-        assert (ours[name] - parameter).norm() < 2e-3 * moved, name
-
-
-def test_the_learning_rate_of_every_update_follows_the_formula(random_model_folder):
-    total, peak, warm_up, final = 12, 1e-3, 2, 0.3
-    samples = make_samples(2, seed=1, vocabulary=VOCABULARY, size=2)
-    silent = [replace(s, policy_weights=s.policy_weights * 0) for s in samples]
-    rates = []
-
-    class Spy(Learner):
-        def _step(self, rate):
-            norm = super()._step(rate)
-            rates.extend({group["lr"] for group in self._optimizer.param_groups})
-            return norm
-
-    learner = Spy(random_model_folder, BASE, dtype="float32", total_updates=total, seed=0)
-    try:
-        for k in range(6):
-            # What does not happen is not counted.
-            report = learner.update([samples, silent, samples])
-            assert report.updates == 2
-            assert report.learning_rate == rates[2 * k + 1]
-    finally:
-        learner.close()
-    expected = [peak * 1 / 2, peak * 2 / 2]
-    expected += [
-        peak * (1 - (1 - final) * (k - warm_up) / (total - 1 - warm_up)) for k in range(2, 12)
-    ]
-    assert rates == pytest.approx(expected, rel=1e-12)
 
 
 def test_an_update_without_signal_does_nothing_at_all(random_model_folder, monkeypatch):
