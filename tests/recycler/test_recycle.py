@@ -11,6 +11,7 @@ from solved import graded, group, policy, task
 
 from contracts.config import RecycleConfig
 from contracts.grammar import last_boxed
+from contracts.loading import find_config, load_config
 from contracts.types import Grade, Group, Objective, Prompt, Reason
 from recycler.recycle import recycle
 
@@ -21,17 +22,23 @@ def of(prompts: list[Prompt], objective: Objective) -> list[Prompt]:
     return [prompt for prompt in prompts if prompt.objective is objective]
 
 
+PRESETS = {name: load_config(find_config(name)) for name in ("spark", "spark-paper")}
+
+
 @pytest.mark.parametrize("accuracy", [0.05, 0.5, 0.95])
+@pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("seed", range(8))
 def test_the_mix_and_the_class_balance_hold_whatever_the_accuracy(
-    accuracy: float, seed: int
+    accuracy: float, preset: str, seed: int
 ) -> None:
-    prompts = recycle(policy(accuracy, seed), CONFIG, seed)
+    run, config = PRESETS[preset], PRESETS[preset].recycle
+    groups = policy(accuracy, seed, run.tasks_per_step, run.sampling.completions)
+    prompts = recycle(groups, config, seed)
     counts = Counter(prompt.objective for prompt in prompts)
     wanted = {
-        Objective.POINTWISE: CONFIG.pointwise,
-        Objective.PAIRWISE: CONFIG.pairwise,
-        Objective.REFLECT: CONFIG.reflect,
+        Objective.POINTWISE: config.pointwise,
+        Objective.PAIRWISE: config.pairwise,
+        Objective.REFLECT: config.reflect,
     }
     for objective, cap in wanted.items():
         share = counts[objective] / len(prompts)
@@ -42,7 +49,7 @@ def test_the_mix_and_the_class_balance_hold_whatever_the_accuracy(
     positions = Counter(prompt.label for prompt in of(prompts, Objective.PAIRWISE))
     assert abs(positions["A"] - positions["B"]) <= 1
     shown = Counter(prompt.shown_correct for prompt in of(prompts, Objective.REFLECT))
-    assert abs(shown[(True,)] - shown[(False,)]) <= 1
+    assert abs(shown[(False,)] - config.reflect_wrong_share * shown.total()) <= 1
 
 
 def test_at_half_accuracy_every_cap_is_reached() -> None:
