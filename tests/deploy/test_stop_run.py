@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -94,8 +95,8 @@ def test_a_run_that_does_not_end_is_named_and_left_alone(start, tmp_path):
 
 def test_a_pod_of_actors_waits_for_them_and_signals_none(start):
     actor = start("bash", "-c", "exec -a 'ray::LearnerRank.save' sleep 60")
-    while "LearnerRank" not in psutil.Process(actor.pid).cmdline()[0]:
-        pass
+    while not " ".join(psutil.Process(actor.pid).cmdline()).startswith("ray::"):
+        time.sleep(0.01)
     assert hook.stop_run(ours, seconds=1) == ["ray::LearnerRank.save"]
     timer = threading.Timer(0.5, actor.send_signal, [signal.SIGUSR1])
     timer.start()
