@@ -25,7 +25,8 @@ MANIFEST = "manifest.json"
 POINTER = "latest.json"
 LOCK = ".writer"
 FORMAT = 1
-_NAME = re.compile(r"step-(\d{8})")
+_NAME = re.compile(r"step-\d{8}")
+_ASIDE = re.compile(r"\.(step-\d{8})\.old")
 
 
 class CheckpointError(CoevolveError):
@@ -100,7 +101,9 @@ class Writer:
     def begin(self) -> None:
         """Make the temporary folder, empty, and clear away what killed writers left."""
         self.root.mkdir(parents=True, exist_ok=True)
-        for left in [*self.root.glob(".step-*.writing"), *self.root.glob(".step-*.old")]:
+        for aside in self.root.glob(".step-*.old"):
+            _put_back(aside)
+        for left in [*self.root.glob(".step-*.writing"), *self.root.glob(".step-*.pruned")]:
             shutil.rmtree(left)
         (self.folder / "learner").mkdir(parents=True)
         self.at("begun")
@@ -135,11 +138,21 @@ class Writer:
             self.at("old one aside")
         self.folder.rename(self.final)
         _flush_folder(self.root)
-        shutil.rmtree(replaced, ignore_errors=True)
+        if replaced.exists():
+            _put_back(replaced)
 
     def abandon(self) -> None:
         """Remove the temporary folder after a failure."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _put_back(aside: Path) -> None:
+    """A checkpoint that was to be replaced: gone if it was, back in its place if not."""
+    final = aside.with_name(_name_of(aside))
+    if final.exists():
+        shutil.rmtree(aside)
+    else:
+        aside.rename(final)
 
 
 def point_to(root: Path, name: str) -> None:
@@ -155,10 +168,10 @@ def prune(root: Path, keep: int, at: Callable[[str], None] = lambda _: None) -> 
     """Remove all but the newest ``keep`` checkpoints; the one pointed to is never removed."""
     pointed = _pointed(root)
     for folder in _published(root)[max(1, keep) :]:
-        if folder.name == pointed:
+        if _name_of(folder) == pointed:
             continue
         # Renamed first, so that a kill in mid-removal leaves no half of a checkpoint.
-        doomed = root / f".{folder.name}.old"
+        doomed = root / f".{folder.name}.pruned"
         folder.rename(doomed)
         at("pruning")
         shutil.rmtree(doomed)
@@ -174,7 +187,7 @@ def newest(root: Path, skipped: Callable[[str], None] = lambda _: None) -> Check
     pointed = _pointed(root)
     candidates = _published(root)
     # The one pointed to first: one above it was renamed but its writer died before it said so.
-    candidates.sort(key=lambda folder: folder.name != pointed)
+    candidates.sort(key=lambda folder: _name_of(folder) != pointed)
     for folder in candidates:
         try:
             return verified(folder)
@@ -232,10 +245,19 @@ def room_for(root: Path, size: int) -> None:
 
 
 def _published(root: Path) -> list[Path]:
-    """Checkpoint folders, newest first."""
+    """Checkpoint folders, newest first; also one whose writer died while it replaced it."""
     if not root.is_dir():
         return []
-    return sorted((f for f in root.iterdir() if _NAME.fullmatch(f.name)), reverse=True)
+    names = {f.name for f in root.iterdir()}
+    aside = {n for n in names if (m := _ASIDE.fullmatch(n)) and m[1] not in names}
+    found = {n for n in names if _NAME.fullmatch(n)} | aside
+    return sorted((root / name for name in found), key=_name_of, reverse=True)
+
+
+def _name_of(folder: Path) -> str:
+    """The name of a checkpoint, also of one put aside."""
+    aside = _ASIDE.fullmatch(folder.name)
+    return aside[1] if aside else folder.name
 
 
 def _pointed(root: Path) -> str | None:

@@ -111,6 +111,13 @@ class Learner:
         self._state = ZeroState(
             self._optimizer, self._weights.named, self._place.rank, self._place.world_size
         )
+        self._saver = Saver(
+            self._place,
+            state=self._state.save,
+            export=self._export,
+            # Of each weight a float32 copy, two moments, and the export.
+            size=elements * (3 * 4 + self._dtype.itemsize),
+        )
         self._probe(temperature)
 
     def _load(self, dtype: Dtype, temperature: float, trust: bool) -> Policy:
@@ -344,17 +351,11 @@ class Learner:
         Raises:
             CheckpointError: a rank could not write (disk full, say); on every rank, and the
                 checkpoint before is intact.
-            UserError: another process writes to ``root``.
+            UserError: another run writes to ``root``: a learner claims it at its first save
+                into it, until it is closed; on every rank.
         """
-        elements = sum(meta.elements for meta in self._weights.metadata())
-        saver = Saver(
-            self._place,
-            state=self._state.save,
-            export=lambda folder: self._export(folder, card),
-            size=elements * (12 + self._dtype.itemsize),
-        )
-        writer = Writer(Path(root), step, at)
-        return saver.save(writer, {"updates_done": self.updates_done}, extras, keep)
+        facts = {"updates_done": self.updates_done}
+        return self._saver.save(Writer(Path(root), step, at), facts, extras, keep=keep, card=card)
 
     def load(self, folder: Path) -> None:
         """Take up weights, optimiser, schedule and random state of a checkpoint. Collective.
@@ -381,6 +382,7 @@ class Learner:
 
     def close(self) -> None:
         """Free the engine and leave the process group. The learner cannot be used after it."""
+        self._saver.close()
         if self._reference is not None:
             self._reference.close()
         engine: Any = self._engine

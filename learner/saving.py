@@ -53,12 +53,15 @@ def failure_of_any(
 
 
 class Saver:
-    """Writes checkpoints of a group of ranks; every method is collective.
+    """Writes checkpoints of a group of ranks; every method but ``close`` is collective.
+
+    A folder of checkpoints is claimed at the first save into it, until ``close``: a second
+    run would mix its checkpoints with those of the first.
 
     Args:
         place: this rank's.
         state: writes this rank's file into a folder, and says what loading needs to know.
-        export: writes the Hugging Face folder; gathers weights, so it is collective.
+        export: writes the Hugging Face folder with a card; gathers weights, so it is collective.
         size: bytes of a whole checkpoint, about.
     """
 
@@ -67,39 +70,56 @@ class Saver:
         place: Place,
         *,
         state: Callable[[Path], dict[str, Any]],
-        export: Callable[[Path], None],
+        export: Callable[[Path, str], None],
         size: int,
     ) -> None:
         self._place, self._state, self._export, self._size = place, state, export, size
+        self._claims = contextlib.ExitStack()
+        self._claimed: set[Path] = set()
 
     def save(
-        self, writer: Writer, facts: dict[str, Any], extras: Mapping[str, bytes], keep: int
+        self,
+        writer: Writer,
+        facts: Mapping[str, Any],
+        extras: Mapping[str, bytes],
+        *,
+        keep: int,
+        card: str,
     ) -> Path:
         """Write what ``Learner.save`` promises."""
-        first = self._place.rank == 0
-        with contextlib.ExitStack() as held:
-            self._together(lambda: self._begin(writer, held) if first else None)
-            self._together(lambda: facts.update(self._state(writer.folder / "learner")))
+        known = dict(facts)
+        with contextlib.ExitStack() as undo:
+            self._first(lambda: self._begin(writer, undo))
+            self._together(lambda: known.update(self._state(writer.folder / "learner")))
             writer.at("learner written")
-            self._together(lambda: self._export(writer.folder / "model"))
+            self._together(lambda: self._export(writer.folder / "model", card))
             writer.at("model written")
-            self._together(lambda: _publish(writer, facts, extras, keep) if first else None)
+            self._first(lambda: _publish(writer, known, extras))
+        self._first(lambda: prune(writer.root, keep, writer.at), "old ones could not be removed")
         return writer.final
 
-    def _begin(self, writer: Writer, held: contextlib.ExitStack) -> None:
-        held.enter_context(claimed(writer.root))
+    def close(self) -> None:
+        """Give up the claims."""
+        self._claims.close()
+
+    def _begin(self, writer: Writer, undo: contextlib.ExitStack) -> None:
+        root = writer.root.resolve()
+        if root not in self._claimed:
+            self._claims.enter_context(claimed(root))
+            self._claimed.add(root)
         # Only behind the claim: what another run is writing there is not ours to remove.
-        held.push(lambda kind, *_: writer.abandon() if kind else None)
-        room_for(writer.root, self._size)
+        undo.push(lambda kind, *_: writer.abandon() if kind else None)
+        room_for(root, self._size)
         writer.begin()
 
-    def _together(self, work: Callable[[], object]) -> None:
-        together(self._place, work, "the checkpoint could not be written")
+    def _first(self, work: Callable[[], object], what: str = "") -> None:
+        """``_together``, with work for rank 0 alone."""
+        self._together(work if self._place.rank == 0 else lambda: None, what)
+
+    def _together(self, work: Callable[[], object], what: str = "") -> None:
+        together(self._place, work, what or "the checkpoint could not be written")
 
 
-def _publish(
-    writer: Writer, facts: Mapping[str, Any], extras: Mapping[str, bytes], keep: int
-) -> None:
+def _publish(writer: Writer, facts: Mapping[str, Any], extras: Mapping[str, bytes]) -> None:
     writer.write_extras(extras)
     writer.publish(facts)
-    prune(writer.root, keep, writer.at)

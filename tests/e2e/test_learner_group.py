@@ -90,8 +90,11 @@ def test_checkpoints_of_a_group_travel_between_numbers_of_ranks(
         at_one = pair.checksums()
         folder = pair.save(root, 1, {"position": b"task 2"}, card="# Made by a test")
         # What goes wrong with files is said as it is, and the run may go on.
-        with claimed(root), pytest.raises(UserError, match="another run writes checkpoints"):
-            pair.save(root, 2, {})
+        elsewhere = tmp_path / "of another run"
+        with claimed(elsewhere), pytest.raises(UserError, match="another run writes checkpoints"):
+            pair.save(elsewhere, 2, {})
+        with pytest.raises(UserError, match="another run writes checkpoints"), claimed(root):
+            pass
         (tmp_path / "file").touch()
         with pytest.raises(CheckpointError, match=r"could not be written.*Not a directory"):
             pair.save(tmp_path / "file" / "checkpoints", 2, {})
