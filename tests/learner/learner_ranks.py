@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import pickle
 import socket
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from children import child, ended
 
 
 def free_port() -> int:
@@ -19,21 +20,8 @@ def free_port() -> int:
 
 def run_ranks(work: Callable[..., Any], ranks: int, out: Path, *arguments: Any) -> list[Any]:
     """``work(rank, ranks, port, *arguments)`` in a process for each rank; what each returned."""
-    context = multiprocessing.get_context("spawn")
     port = free_port()
-    processes = [
-        context.Process(target=_child, args=(work, rank, ranks, port, out, arguments))
-        for rank in range(ranks)
-    ]
-    for process in processes:
-        process.start()
-    try:
-        for process in processes:
-            process.join(300)
-            assert process.exitcode is not None, "a learner rank did not end within 300 s"
-    finally:
-        for process in processes:
-            process.kill()
+    ended([child(_child, work, rank, ranks, port, out, arguments) for rank in range(ranks)])
     results = []
     for rank in range(ranks):
         result, error = pickle.loads((out / f"{rank}.pkl").read_bytes())
