@@ -75,18 +75,21 @@ def test_the_latest_is_found_and_older_ones_are_pruned(tmp_path):
     assert sorted(p.name for p in tmp_path.glob("*step*")) == ["step-00000003", "step-00000010"]
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_kill_at_any_stage_leaves_a_whole_checkpoint(tmp_path, stage):
-    for step in (1, 2):
-        write(tmp_path, step)
-    root = str(Path(__file__).parent)
+def write_and_die(root: Path, step: int, stage: str):
     child = subprocess.run(
-        [sys.executable, "-c", CHILD, str(tmp_path), "3", stage, root],
+        [sys.executable, "-c", CHILD, str(root), str(step), stage, str(Path(__file__).parent)],
         check=False,
         timeout=120,
         env={**os.environ, "PYTHONPATH": str(Path.cwd())},
     )
     assert child.returncode == -9
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_kill_at_any_stage_leaves_a_whole_checkpoint(tmp_path, stage):
+    for step in (1, 2):
+        write(tmp_path, step)
+    write_and_die(tmp_path, 3, stage)
     complained = []
     found = newest(tmp_path, complained.append)
     assert_whole(found, 3 if STAGES.index(stage) >= STAGES.index("pointed to") else 2)
@@ -95,6 +98,17 @@ def test_a_kill_at_any_stage_leaves_a_whole_checkpoint(tmp_path, stage):
     write(tmp_path, 4)
     assert_whole(newest(tmp_path), 4)
     assert not list(tmp_path.glob(".step*"))
+
+
+def test_a_kill_while_a_checkpoint_is_replaced_leaves_the_old_one(tmp_path):
+    for step in (1, 2):
+        write(tmp_path, step)
+    write_and_die(tmp_path, 2, "old one aside")
+    assert_whole(newest(tmp_path, pytest.fail), 2)
+    # It is put back by the next save, and counts when old ones are pruned.
+    write(tmp_path, 3)
+    assert sorted(p.name for p in tmp_path.glob("*step*")) == ["step-00000002", "step-00000003"]
+    assert_whole(verified(tmp_path / "step-00000002"), 2)
 
 
 @pytest.mark.parametrize("harm", ["shortened", "flipped", "removed", "added", "no manifest"])
