@@ -14,13 +14,10 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterable
-from itertools import pairwise
 from pathlib import PurePath
 
 import psutil
 
-COMMANDS = {"train", "demo"}
-"""Commands of ``coevolve`` that are drivers of a run."""
 ACTORS = ("ray::LearnerRank", "ray::Generator")
 """How Ray names the processes of the actors that a checkpoint takes."""
 LOOK_SECONDS = 0.5
@@ -55,7 +52,7 @@ def stop_run(processes: Processes, seconds: float) -> list[str]:
         for process in processes():
             command = command_of(process)
             if is_driver(command):
-                left.append(" ".join(command[-2:]))
+                left.append(" ".join(command))
                 if process.pid not in asked:
                     asked.add(process.pid)
                     terminate(process)
@@ -67,12 +64,11 @@ def stop_run(processes: Processes, seconds: float) -> list[str]:
 
 
 def is_driver(command: list[str]) -> bool:
-    """Whether a command line is that of a run: `python .../coevolve train ...`."""
-    return any(
-        PurePath(word).name == "coevolve" and following in COMMANDS
-        # The shell that Ray starts a job by has it all in one word, and is not meant.
-        for word, following in pairwise(command[:3])
-    )
+    """Whether a command line is one of ours: `coevolve ...`, or `python .../coevolve ...`.
+
+    The shell that Ray starts a job by has it all in one word, and is not meant.
+    """
+    return any(PurePath(word).name == "coevolve" for word in command[:2])
 
 
 def command_of(process: psutil.Process) -> list[str]:

@@ -254,3 +254,31 @@ def test_a_login_shell_finds_the_tools(plain_folder):
     ).stdout.strip()
     assert found == f"{PREFIX}/venv/bin:/usr/bin"
     assert image().environment["PATH"].startswith(f"{PREFIX}/venv/bin:")
+
+
+@pytest.mark.e2e
+def test_the_learner_needs_no_compiler_on_a_cpu(tmp_path):
+    # The commands of the image, in a folder of their own: everything else is not to be found.
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("sh", "bash", "env", "uname", "cat", "ls", "grep", "id", "hostname", "lscpu"):
+        if found := shutil.which(name):
+            (tools / name).symlink_to(found)
+    test = "test_the_first_update_of_a_step_has_ratio_one_and_no_kl"
+    built = tmp_path / "extensions"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", f"tests/learner/test_learner_engine.py::{test}"],
+        cwd=ROOT,
+        env={
+            "PATH": str(tools),
+            "HOME": str(tmp_path),
+            "OMP_NUM_THREADS": "1",
+            "TORCH_EXTENSIONS_DIR": str(built),
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert not built.exists(), "something was compiled, or tried"

@@ -89,7 +89,8 @@ def test_where_no_run_is_there_is_nothing_to_wait_for(start):
 
 def test_a_run_that_does_not_end_is_named_and_left_alone(start, tmp_path):
     process = driver(start, tmp_path, deaf=True)
-    assert hook.stop_run(ours, seconds=1) == [f"train {tmp_path / 'checkpoint'}"]
+    (left,) = hook.stop_run(ours, seconds=1)
+    assert left.endswith(f"coevolve train {tmp_path / 'checkpoint'}")
     assert process.poll() is None
 
 
@@ -110,7 +111,8 @@ def test_a_pod_of_actors_waits_for_them_and_signals_none(start):
         (["/opt/coevolve/venv/bin/python", "/opt/coevolve/venv/bin/coevolve", "train", "x"], True),
         (["coevolve", "demo"], True),
         (["/bin/sh", "-c", "coevolve train x --resume"], False),
-        (["python", "/opt/coevolve/venv/bin/coevolve", "report", "train"], False),
+        (["coevolve-stop-run", "--seconds", "270"], False),
+        (["python", "/usr/local/bin/coevolve-stop-run"], False),
         (["grep", "-r", "coevolve", "train"], False),
         (["ray::IDLE"], False),
         ([], False),
@@ -128,9 +130,3 @@ def test_the_actors_it_waits_for_exist():
         if isinstance(node, ast.ClassDef)
     }
     assert {name.removeprefix("ray::") for name in hook.ACTORS} <= classes
-
-
-def test_its_commands_are_drivers_of_the_command_line():
-    from services.cli import app
-
-    assert {command.callback.__name__ for command in app.registered_commands} >= hook.COMMANDS
