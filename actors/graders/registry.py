@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 
+from actors.graders import algebra
 from actors.graders.choices import read_letters
+from actors.graders.spelling import to_latex
 from actors.graders.typed import same_answer
 from contracts.errors import UserError
 from contracts.grammar import last_boxed, verdict_of
@@ -60,22 +62,37 @@ def _symbolic(gold: str, answer: str) -> bool:
     """Equality of expressions, or of equations where both have an equals sign."""
     from actors.graders import symbolic
 
+    decided = _algebraic(gold, answer)
+    if decided is not None:
+        return decided
     if "=" in gold:
         left, right = gold.split("=", 1), answer.split("=", 1)
         return symbolic.same_equation((left[0], left[1]), (right[0], right[1]))
     return symbolic.same_expression(gold, answer)
 
 
+def _algebraic(gold: str, answer: str) -> bool | None:
+    """The same where it can be had without sympy, else None."""
+    gold, answer = to_latex(gold), to_latex(answer)
+    if "=" in gold:
+        left, right = gold.split("=", 1), answer.split("=", 1)
+        return algebra.same_equation((left[0], left[1]), (right[0], right[1]))
+    return algebra.same_expression(gold, answer)
+
+
 class _NeedsSymbolicError(Exception):
     """Raised where a quick grade would need sympy."""
 
 
-def _refuse(*_: str) -> bool:
-    raise _NeedsSymbolicError
+def _without_sympy(gold: str, answer: str) -> bool:
+    decided = _algebraic(gold, answer)
+    if decided is None:
+        raise _NeedsSymbolicError
+    return decided
 
 
 def _quick_math(response: str, gold: str) -> Grade:
-    return _by_box(response, lambda answer: same_answer(gold, answer, _refuse))
+    return _by_box(response, lambda answer: same_answer(gold, answer, _without_sympy))
 
 
 GRADERS: dict[str, Grader] = {"math": math, "choice": choice, "verdict": verdict, "exact": exact}
@@ -85,7 +102,7 @@ _QUICK: dict[str, Grader] = {**GRADERS, "math": _quick_math}
 
 
 def quick_grade(name: str, response: str, gold: str) -> Grade | None:
-    """A grade without sympy and in linear time, or None if that cannot be had.
+    """A grade without sympy and in bounded time, or None if that cannot be had.
 
     This is what may run in a process that must not hang.
     """
