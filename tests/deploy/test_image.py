@@ -12,12 +12,15 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
 from containerfile import IMAGE, ROOT, Stage, stages
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 PREFIX = "/opt/coevolve"
 BUILD_TOOLS = re.compile(r"build-essential|g\+\+|gcc|clang|make|cmake|ninja|git|pkg-config|.*-dev")
@@ -66,6 +69,16 @@ def test_it_installs_by_the_lines_of_the_makefile(stack):
     assert [line.removeprefix("DS_BUILD_OPS=0 ") for line in make_setup(stack)] == [
         command.removeprefix("DS_BUILD_OPS=0 ") for command in found
     ]
+
+
+def test_what_developers_need_is_not_in_the_image():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    dev = {canonicalize_name(Requirement(d).name) for d in project["optional-dependencies"]["dev"]}
+    used = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
+    (command,) = [c for c in stages()["packages"].commands if "pip uninstall" in c]
+    removed = {canonicalize_name(w) for w in command.split()[4:] if not w.startswith("-")}
+    assert dev - removed == set(), "to be removed in the Containerfile"
+    assert removed & used == set()
 
 
 def test_both_variants_are_made_of_the_same_steps():
