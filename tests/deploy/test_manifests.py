@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from kustomization import Manifest, render
-from schemas import validate, validator_of
+from manifest_schemas import validate, validator_of
 
 from contracts.loading import load_config
 
