@@ -11,8 +11,7 @@ from recycler.natural import NATURAL
 from recycler.wording import PromptTemplate, Style
 from recycler.worked import WORKED
 
-__all__ = [
-    "ALL_TEMPLATES","NATURAL", "STYLES", "TERSE", "WORKED", "PromptTemplate", "Style"]
+__all__ = ["ALL_TEMPLATES", "NATURAL", "STYLES", "TERSE", "WORKED", "PromptTemplate", "Style"]
 
 TERSE: Style = {
     Objective.SOLVE: (PromptTemplate("terse-solve-1", "Solve $question"),),
