@@ -1,7 +1,8 @@
 r"""The one grammar of answers and verdicts.
 
 What a prompt asks for (``ASK_*``) is what the parser reads (``last_boxed``, ``read_verdict``),
-in training, evaluation and test-time scaling. Tolerance is data: ``VERDICT_WORDS``.
+in training, evaluation and test-time scaling. Tolerance is data: the tables below, which
+docs/grading.md shows.
 """
 
 from __future__ import annotations
@@ -46,14 +47,19 @@ VERDICT_ECHOES: dict[str, tuple[str, ...]] = {
 }
 """What may stand behind a verdict and a comma or colon: ``A: Correct``, ``No, it is wrong``."""
 
+VERDICT_WRAPPERS = ("text", "textbf", "textit", "mathrm", "mathbf", "mbox")
+"""LaTeX commands that may stand around a verdict."""
+
+VERDICT_EDGES = " \t\n\r.!:;,'\"`*$"
+"""Characters that may stand before and behind a verdict. So may one pair of brackets."""
+
 _BOX_COMMAND = BOX.removesuffix("{")
 _MAX_WRAPPERS = 5
 _WORD_TO_VERDICT = {word: verdict for verdict, words in VERDICT_WORDS.items() for word in words}
-_TEXT_MACRO = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\s*\{(.*)\}", re.DOTALL)
+_TEXT_MACRO = re.compile(rf"\\(?:{'|'.join(VERDICT_WRAPPERS)})\s*\{{(.*)\}}", re.DOTALL)
 _BRACKETED = re.compile(r"\(?([^()]*)\)|\[([^\[\]]*)\]")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _ECHO = re.compile(r"\s*[:,.;]\s*")
-_EDGES = " \t\n\r.!:;,'\"`*$"
 
 
 def last_boxed(text: str) -> str | None:
@@ -93,7 +99,7 @@ def normalise_verdict(word: str) -> str:
     r"""Lower case, without ``\text{}``, enclosing brackets and punctuation at the edges."""
     for _ in range(_MAX_WRAPPERS):
         before = word
-        word = word.strip(_EDGES)
+        word = word.strip(VERDICT_EDGES)
         for wrapper in (_TEXT_MACRO, _BRACKETED):
             if match := wrapper.fullmatch(word):
                 word = next(group for group in match.groups() if group is not None)

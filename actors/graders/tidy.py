@@ -17,7 +17,7 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_CHARACTERS = {
+CHARACTERS = {
     "−": "-",
     "–": "-",
     "—": "-",
@@ -58,11 +58,13 @@ _CHARACTERS = {
     "\u202f": "~",
     "\u2009": "~",
 }
+"""Characters of typography, and what they are here."""
+
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 _SUPERSCRIPT_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
-_CHARACTER = re.compile("|".join(map(re.escape, _CHARACTERS)))
+_CHARACTER = re.compile("|".join(map(re.escape, CHARACTERS)))
 
-_COMMANDS = {
+COMMANDS = {
     "dfrac": r"\frac",
     "tfrac": r"\frac",
     "cfrac": r"\frac",
@@ -88,21 +90,23 @@ _COMMANDS = {
 }
 """LaTeX commands written in another way."""
 
-_LAYOUT = words(
+LAYOUT = words(
     "left right big Big bigg Bigg bigl bigr Bigl Bigr displaystyle textstyle scriptstyle limits "
     "middle hfill normalsize large Large phantom"
 )
 """LaTeX commands that change the look only."""
 
-_SPACES = words("quad qquad enspace thinspace hspace space")
-_WRAPPERS = words(
+SPACES = words("quad qquad enspace thinspace hspace space")
+"""LaTeX commands that are blanks."""
+
+WRAPPERS = words(
     "text textbf textit textrm texttt textnormal mathrm mathbf mathit mathsf mathtt mbox "
     "operatorname boldsymbol bm emph underline"
 )
 """Commands around a piece of text: the piece stays."""
 
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
-_WRAPPED = re.compile(r"\\(" + "|".join(sorted(_WRAPPERS, key=len, reverse=True)) + r")\s*\{")
+_WRAPPED = re.compile(r"\\(" + "|".join(sorted(WRAPPERS, key=len, reverse=True)) + r")\s*\{")
 _GROUPING = re.compile(r"(?<=\d)(?:\\[,!;: ]|~|\{,\})(?=\d{3}(?!\d))")
 _EMPTY_SET = re.compile(r"\\\{\s*\\\}")
 _SPACING = re.compile(r"(\\\\)|(\\!)|\\[,;:> ]|~")
@@ -132,7 +136,7 @@ def _unmarked(text: str) -> str:
 
 def _ascii_maths(text: str) -> str:
     text = _SUPERSCRIPT_RUN.sub(lambda m: f"^{{{m[0].translate(_SUPERSCRIPTS)}}}", text)
-    text = _CHARACTER.sub(lambda m: _CHARACTERS[m[0]], text)
+    text = _CHARACTER.sub(lambda m: CHARACTERS[m[0]], text)
     return unicodedata.normalize("NFKC", text)
 
 
@@ -145,11 +149,11 @@ def _latex(text: str) -> str:
 
 def _command(match: re.Match[str]) -> str:
     name = match[1]
-    if name in _LAYOUT:
+    if name in LAYOUT:
         return ""
-    if name in _SPACES:
+    if name in SPACES:
         return " "
-    return _COMMANDS.get(name, match[0])
+    return COMMANDS.get(name, match[0])
 
 
 def _unwrapped(text: str) -> str:

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from actors.graders.tidy import words
 
-_TABLE: dict[str, tuple[tuple[str, str], ...]] = {
+UNITS: dict[str, tuple[tuple[str, str], ...]] = {
     "length": (
         ("nm nanometer nanometre", "1/1000000000"),
         ("mm millimeter millimetre", "1/1000"),
@@ -73,11 +73,11 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     "rupee": (("₹ INR Rs Rs. rupee", "1"),),
     "pair": (("pair", "1"),),
 }
-_SPEEDS = {"mph": "mi/h", "kmph": "km/h", "kph": "km/h", "fps": "ft/s", "mps": "m/s"}
+SPEEDS = {"mph": "mi/h", "kmph": "km/h", "kph": "km/h", "fps": "ft/s", "mps": "m/s"}
 
 _KNOWN: dict[str, tuple[str, Fraction]] = {
     name: (kind, Fraction(factor))
-    for kind, rows in _TABLE.items()
+    for kind, rows in UNITS.items()
     for names, factor in rows
     for name in names.split()
 }
@@ -95,14 +95,14 @@ SCALES = {
 CURRENCY_SIGNS = tuple(
     name
     for kind in ("dollar", "euro", "sterling", "yen", "yuan", "rupee")
-    for names, factor in _TABLE[kind]
+    for names, factor in UNITS[kind]
     if factor == "1"
     for name in names.split()
     if not (name.isalpha() and name.islower())
 )
 """What may stand before a number and is a currency."""
 
-_NO_UNIT = words(
+NO_UNIT = words(
     "a an and or nor not is are was be to too of if then else than less more most least about "
     "between from in on at by with without plus minus times over divided half third quarter "
     "thirds quarters fifth fifths tenth tenths hundredth hundredths thousandth thousandths "
@@ -131,7 +131,7 @@ def read_unit(text: str) -> Unit | None:
     text = text.strip()
     if not text or not _UNIT_TEXT.fullmatch(text):
         return None
-    text = _SPEEDS.get(text, text).replace(" per ", "/")
+    text = SPEEDS.get(text, text).replace(" per ", "/")
     powers: dict[str, int] = {}
     factor = Fraction(1)
     for place, piece in enumerate(text.split("/")):
@@ -147,7 +147,7 @@ def read_unit(text: str) -> Unit | None:
 
 def is_in_table(unit: Unit) -> bool:
     """Whether all of ``unit`` comes from the table."""
-    return all(kind in _TABLE for kind, _ in unit.kinds)
+    return all(kind in UNITS for kind, _ in unit.kinds)
 
 
 def _part(text: str) -> tuple[str, int, Fraction] | None:
@@ -180,7 +180,7 @@ def _known(text: str) -> tuple[str, Fraction] | None:
 def _plain_words(names: list[str]) -> bool:
     return (
         0 < len(names) <= 4
-        and all(_WORDS.fullmatch(word) and word.lower() not in _NO_UNIT for word in names)
+        and all(_WORDS.fullmatch(word) and word.lower() not in NO_UNIT for word in names)
         and any(len(word) > 1 for word in names)
     )
 
@@ -197,7 +197,7 @@ def same_kinds(gold: Unit, other: Unit) -> bool:
     if len(gold.kinds) != len(other.kinds):
         return False
     return all(
-        p == q and k not in _TABLE and m not in _TABLE and _nested(set(k.split()), set(m.split()))
+        p == q and k not in UNITS and m not in UNITS and _nested(set(k.split()), set(m.split()))
         for (k, p), (m, q) in zip(gold.kinds, other.kinds, strict=True)
     )
 
