@@ -113,6 +113,25 @@ def test_the_natural_style_is_varied(objective: Objective, at_least: int) -> Non
     assert len(texts) >= at_least
 
 
+REASONS = re.compile(
+    r"step by step|work (?:the problem|it) out|explain|your working|derive|give your reasons|"
+    r"check each step|solve the problem yourself|reason first|justify|go through it|second look|"
+    r"say why|find any mistake|check the proposed answer|tell them whether it holds",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [t for o in Objective if o is not Objective.SOLVE for t in STYLES["natural"][o]],
+    ids=lambda template: template.id,
+)
+def test_a_judge_is_asked_for_reasons_before_the_verdict(template: PromptTemplate) -> None:
+    reasons = REASONS.search(template.text)
+    assert reasons is not None
+    assert reasons.start() < template.text.index("boxed")
+
+
 def worked(objective: Objective) -> list[list[tuple[Message, Message]]]:
     """The question and answer turns of every worked wording."""
     wordings = STYLES["worked"][objective]

@@ -146,3 +146,14 @@ def test_nothing_in_gives_nothing_out(tmp_path: Path) -> None:
     result = run(tmp_path / "r.jsonl", [])
     assert prompts_of(result) == []
     assert "0 rollouts of 0 tasks" in result.stderr
+
+
+def test_the_example_of_the_page_is_read(tmp_path: Path) -> None:
+    page = Path(__file__).resolve().parents[3] / "docs" / "recycling.md"
+    example = page.read_text().split("```json\n")[1].split("```")[0]
+    path = tmp_path / "r.jsonl"
+    path.write_text(example)
+    result = CliRunner().invoke(app, ["recycle", str(path)])
+    assert "4 rollouts of 2 tasks: 3 ok, 1 truncated." in result.stderr
+    assert "3 may be shown: 2 right, 1 wrong; 1 tasks have both." in result.stderr
+    assert {p["objective"] for p in prompts_of(result)} == {"pointwise", "pairwise", "reflect"}
