@@ -21,7 +21,7 @@ from learner.digests import digests_of
 from learner.export import export_folder
 from learner.losses import loss_named, token_loss
 from learner.minibatch import Minibatch, Packing, objective_weights, plan, token_batch
-from learner.policy import Policy, load_model, shares_prefixes, window_of
+from learner.policy import Policy, inputs, load_model, shares_prefixes, window_of
 from learner.probe import check_head, check_shared_prefix
 from learner.reference import Reference
 from learner.report import Tally
@@ -108,9 +108,7 @@ class Learner:
                 self._reference = Reference(self._deepspeed, frozen, settings)
         self._engine.train()
         self._weights = LearnerWeights(self._deepspeed, self._model, self._dtype)
-        self._state = ZeroState(
-            self._optimizer, self._weights.named, self._place.rank, self._place.world_size
-        )
+        self._state = ZeroState(self._optimizer, self._weights.named, self._place)
         self._saver = Saver(
             self._place,
             state=self._state.save,
@@ -389,8 +387,3 @@ class Learner:
         with zero.quiet():
             engine.destroy()
         zero.leave()
-
-
-def inputs(layout: Layout) -> tuple[Any, ...]:
-    """What ``Policy`` is called with for a layout."""
-    return layout.input_ids, layout.positions, layout.blocks, layout.source, layout.tokens

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from contracts.errors import UserError
 from learner.attention import NAME, Blocks, register
 from learner.logprobs import LogitRule, token_logprobs
+from learner.shared_prefix import Layout
 
 
 class Head(nn.Module):
@@ -77,6 +78,11 @@ class Policy(nn.Module):
         picked = states.flatten(0, 1).index_select(0, source)
         result: tuple[Tensor, Tensor] = self.head(picked, tokens)
         return result
+
+
+def inputs(layout: Layout) -> tuple[Any, ...]:
+    """What a ``Policy`` is called with for a micro-batch."""
+    return layout.input_ids, layout.positions, layout.blocks, layout.source, layout.tokens
 
 
 def logit_rule(config: Any, temperature: float) -> LogitRule:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from learner.policy import Policy
+from learner.policy import Policy, inputs
 from learner.shared_prefix import Layout
 
 
@@ -29,9 +29,7 @@ class Reference:
     @torch.no_grad()
     def logprobs(self, layout: Layout) -> Tensor:
         """Log-probabilities [T] of the layout's tokens. Collective."""
-        logprobs, _ = self._engine.module(
-            layout.input_ids, layout.positions, layout.blocks, layout.source, layout.tokens
-        )
+        logprobs, _ = self._engine.module(*inputs(layout))
         result: Tensor = logprobs
         return result
 

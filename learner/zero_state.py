@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from learner.zero import shape_of
+from learner.zero import Place, shape_of
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 RANDOM = "random_state"
+DEVICE_RANDOM = "random_state_of_device"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +44,16 @@ class ZeroState:
     Args:
         optimizer: DeepSpeed's stage 3 optimiser.
         named: parameters by the name they are stored under; the same on every rank.
-        rank, world_size: this rank's place.
+        place: this rank's.
     """
 
     def __init__(
-        self,
-        optimizer: Any,
-        named: Sequence[tuple[str, nn.Parameter]],
-        rank: int,
-        world_size: int,
+        self, optimizer: Any, named: Sequence[tuple[str, nn.Parameter]], place: Place
     ) -> None:
         self._optimizer = optimizer
         self._named = named
         self._sizes = {name: math.prod(shape_of(parameter)) for name, parameter in named}
-        self._rank, self._world_size = rank, world_size
+        self._place = place
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write this rank's file.
@@ -68,18 +65,21 @@ class ZeroState:
 
         steps = [self._adam(group).get("step") for group in range(len(self._flat()))]
         tensors = {RANDOM: torch.random.get_rng_state()}
+        if self._place.device.type == "cuda":
+            tensors[DEVICE_RANDOM] = torch.cuda.get_rng_state(self._place.device)
         for part in self._parts():
             for key, flat in self._held(part.group):
                 piece = flat.narrow(0, part.offset, part.count)
                 tensors[f"{part.name}|{key}"] = piece.detach().cpu().clone()
-        save_file(tensors, folder / file_name(self._rank))
+        save_file(tensors, folder / file_name(self._place.rank))
         step = next((float(s) for s in steps if s is not None), 0.0)
-        return {"adam_step": step, "ranks": self._world_size}
+        return {"adam_step": step, "ranks": self._place.world_size}
 
     def read(self, folder: Path, facts: dict[str, Any]) -> None:
         """Take this rank's parts out of the files of ``facts['ranks']`` ranks.
 
-        Not collective; ``spread`` comes after it, on every rank.
+        The random state too, where there are as many ranks as there were. Not collective;
+        ``spread`` comes after it, on every rank.
 
         Raises:
             OSError, SafetensorError: a file, or a parameter in it, cannot be read.
@@ -100,8 +100,8 @@ class ZeroState:
             for key, flat in self._held(part.group):
                 piece = files.stretch(f"{part.name}|{key}", self._sizes[part.name], part)
                 flat.data.narrow(0, part.offset, part.count).copy_(piece)
-        if facts["ranks"] == self._world_size:
-            torch.random.set_rng_state(files.of(self._rank).get_tensor(RANDOM))
+        if facts["ranks"] == self._place.world_size:
+            _take_up_random_state(files.of(self._place.rank), self._place.device)
 
     def spread(self) -> None:
         """Let the weights that are computed with follow the master weights. Collective."""
@@ -132,9 +132,15 @@ class ZeroState:
                 continue
             key = self._optimizer.get_param_id(parameter)
             group, offset, size = self._optimizer.grad_position[key]
-            start = size * self._rank
+            start = size * self._place.rank
             count = max(0, min(size, self._sizes[name] - start))
             yield Part(name, group, offset, start, count)
+
+
+def _take_up_random_state(file: Any, device: torch.device) -> None:
+    torch.random.set_rng_state(file.get_tensor(RANDOM))
+    if device.type == "cuda" and DEVICE_RANDOM in file.keys():  # noqa: SIM118 (it is no mapping)
+        torch.cuda.set_rng_state(file.get_tensor(DEVICE_RANDOM), device)
 
 
 def file_name(rank: int) -> str:

@@ -6,7 +6,7 @@ from plain_learner import plain_loss
 
 from learner.losses import loss_named, token_loss
 from learner.minibatch import Packing, objective_weights, plan, token_batch
-from learner.policy import Policy
+from learner.policy import Policy, inputs
 
 CPU = torch.device("cpu")
 WEIGHTS = {"solve": 1.0, "pointwise": 0.7, "pairwise": 0.5, "reflect": 0.25}
@@ -17,7 +17,7 @@ def packing(config):
 
 
 def forward(policy, layout):
-    return policy(layout.input_ids, layout.positions, layout.blocks, layout.source, layout.tokens)
+    return policy(*inputs(layout))
 
 
 def learner_gradients(model, samples, config, *, old=None, reference=None, owners=(0,)):

@@ -8,6 +8,7 @@ import torch
 from both_ways import (
     WEIGHTS,
     assert_equal,
+    forward,
     learner_gradients,
     packing,
     plain_gradients,
@@ -71,9 +72,7 @@ def test_the_batch_of_these_tests_reaches_every_case_of_each_loss(model, loss):
         old = {i: sample.logprobs for i, sample in enumerate(part.samples)}
         scale = objective_weights(config)[:, None] / part.counts.clamp(min=1)
         batch = token_batch(part, layout, scale, old, with_kl=False, wide=torch.float64)
-        now, _ = Policy(model)(
-            layout.input_ids, layout.positions, layout.blocks, layout.source, layout.tokens
-        )
+        now, _ = forward(Policy(model), layout)
         result = token_loss(now, None, batch, config, loss_named(loss))
         ratios.append(result.ratio)
         held.append(result.clipped)

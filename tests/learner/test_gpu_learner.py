@@ -9,6 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AutoModelForCausalLM
 
 from learner.attention import attend, visible
+from learner.checkpoint import newest
 from learner.packing import micro_batches, rows_of
 from learner.shared_prefix import lay_out
 
@@ -61,3 +62,21 @@ def test_updates_agree_with_the_cpu(random_model_folder, tmp_path):
                 assert len(learner.checksums()) == len(learner.weights())
     assert norms["cuda"] == pytest.approx(norms["cpu"], rel=2e-2)
     assert AutoModelForCausalLM.from_pretrained(tmp_path).dtype == torch.float32
+
+
+@pytest.mark.parametrize("offload", [False, True])
+def test_a_checkpoint_resumes(random_model_folder, tmp_path, offload):
+    settings = {"device": "cuda", "offload_optimizer": offload, "dtype": "bfloat16"}
+    with learner_of(random_model_folder, **settings) as learner:
+        learner.update([batch(1), batch(2)])
+        learner.save(tmp_path, 2, {})
+        saved = learner.checksums()
+        expected, random = learner.update([batch(3)]), torch.rand(3, device="cuda")
+    with learner_of(random_model_folder, **settings) as learner:
+        learner.load(newest(tmp_path).folder)
+        assert learner.checksums() == saved
+        # Sums on a GPU may come in another order, so the next update is not the same to a bit.
+        assert learner.update([batch(3)]).gradient_norm == pytest.approx(
+            expected.gradient_norm, rel=1e-2
+        )
+        assert torch.equal(torch.rand(3, device="cuda"), random)

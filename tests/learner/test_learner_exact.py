@@ -122,6 +122,40 @@ def test_gradient_checkpointing_leaves_every_bit_alone(random_model_folder):
     assert 2 * outcomes[0][1] == outcomes[1][1]
 
 
+def test_the_report_of_an_update_is_what_the_plain_numbers_say(random_model_folder):
+    samples = batch(9, supervised=True, spread=0.5)
+    with learner_of(random_model_folder, clip_low=0.1, clip_high=0.3) as learner:
+        report = learner.update([samples])
+    config = BASE.model_copy(update={"clip_low": 0.1, "clip_high": 0.3})
+    model = AutoModelForCausalLM.from_pretrained(random_model_folder, dtype=torch.float64)
+    assert sum(BASE.weights[o.value] * r.loss for o, r in report.objectives.items()) == (
+        pytest.approx(float(plain_loss(model, samples, config).detach()), rel=1e-5)
+    )
+    for objective, found in report.objectives.items():
+        tokens = [
+            (float(now) - float(sampler), float(advantage))
+            for sample in samples
+            if sample.objective is objective
+            for now, sampler, advantage in zip(
+                plain_logprobs(model, sample).detach(),
+                sample.logprobs,
+                sample.policy_weights,
+                strict=True,
+            )
+        ]
+        drifts = [drift for drift, _ in tokens]
+        held = [math.exp(d) > 1.3 if a > 0 else math.exp(d) < 0.9 for d, a in tokens]
+        assert found.tokens == len(tokens)
+        assert found.clip_fraction == pytest.approx(sum(held) / len(held))
+        assert 0 < found.clip_fraction < 1
+        for name, values in {
+            "ratio": [math.exp(d) for d in drifts],
+            "gap": [abs(d) for d in drifts],
+            "kl_sampler": [math.exp(d) - 1 - d for d in drifts],
+        }.items():
+            assert getattr(found, name) == pytest.approx(sum(values) / len(values), rel=1e-5)
+
+
 def rates_at(k, *, shape, total, warm_up=2, peak=1e-3, final=0.3):
     """The formula, written out once more."""
     if k < warm_up:
