@@ -3,8 +3,8 @@
 Registered with transformers under ``NAME``: a model set to it attends as with ``sdpa``, unless
 its decoder is called with ``shared_prefix=Blocks(...)``. Then all tokens of a micro-batch lie
 in one row without padding; a prompt attends to itself, and a completion to its prompt and
-itself. On a CPU the two are scaled-dot-product attentions of their own, on padded blocks; on
-CUDA it is one FlexAttention over the row, which skips what the mask leaves out.
+itself. On a CPU that is done group by group (``group_attention``); on CUDA it is one
+FlexAttention over the row, which skips what the mask leaves out.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from contracts.errors import UserError
+from learner.group_attention import Piece, attend_groups
 
 NAME = "coevolve_shared_prefix"
 
@@ -27,19 +27,12 @@ class Blocks:
     """Where the tokens of a row of N slots belong.
 
     ``group``, ``segment``: int64 [N]; the group of a slot, and 0 for its prompt or k for its
-    k-th completion. For a CPU: ``prompts`` [G, P] and ``completions`` [S, R], int64, are the
-    slots of each, padded with some slot; ``owner`` [S] is the prompt of each completion;
-    ``mask`` bool [S, 1, R, P + R] is what it sees; ``back`` [N] is where the result of a slot
-    is among the G * P + S * R. For CUDA: ``flex`` is a BlockMask, and the others are None.
+    k-th completion. ``pieces``: the groups, for a CPU. ``flex``: a BlockMask, for CUDA.
     """
 
     group: Tensor
     segment: Tensor
-    prompts: Tensor | None = None
-    completions: Tensor | None = None
-    owner: Tensor | None = None
-    mask: Tensor | None = None
-    back: Tensor | None = None
+    pieces: tuple[Piece, ...] = ()
     flex: Any = None
 
 
@@ -97,7 +90,7 @@ def attend(  # noqa: PLR0917 (transformers hands them over by position)
     scale = options.get("scaling")
     if shared_prefix.flex is not None:
         return _flex(query, key, value, shared_prefix.flex, scale), None
-    return _blocked(query, key, value, shared_prefix, scale), None
+    return attend_groups(query, key, value, shared_prefix.pieces, scale), None
 
 
 def _flex(query: Tensor, key: Tensor, value: Tensor, mask: Any, scale: float | None) -> Tensor:
@@ -111,40 +104,3 @@ def _compiled_flex() -> Any:
     from torch.nn.attention.flex_attention import flex_attention
 
     return torch.compile(flex_attention, dynamic=True)
-
-
-def _blocked(
-    query: Tensor, key: Tensor, value: Tensor, blocks: Blocks, scale: float | None
-) -> Tensor:
-    """Two attentions on padded blocks: prompts causally, completions under their mask."""
-    assert blocks.prompts is not None
-    assert blocks.back is not None
-    prompt_query, prompt_key, prompt_value = (
-        _take(tensor, blocks.prompts) for tensor in (query, key, value)
-    )
-    outputs = [_sdpa(prompt_query, prompt_key, prompt_value, None, scale)]
-    if blocks.completions is not None:
-        assert blocks.owner is not None
-        own_query, own_key, own_value = (
-            _take(tensor, blocks.completions) for tensor in (query, key, value)
-        )
-        keys = torch.cat([prompt_key.index_select(0, blocks.owner), own_key], dim=2)
-        values = torch.cat([prompt_value.index_select(0, blocks.owner), own_value], dim=2)
-        outputs.append(_sdpa(own_query, keys, values, blocks.mask, scale))
-    flat = torch.cat([output.transpose(1, 2).flatten(0, 1) for output in outputs])
-    return flat.index_select(0, blocks.back).unsqueeze(0)
-
-
-def _sdpa(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None
-) -> Tensor:
-    return scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=True
-    )
-
-
-def _take(tensor: Tensor, slots: Tensor) -> Tensor:
-    """[1, H, N, D] and slots [B, L] to [B, H, L, D]."""
-    heads, depth = tensor.shape[1], tensor.shape[3]
-    picked = tensor[0].transpose(0, 1).index_select(0, slots.flatten())
-    return picked.view(*slots.shape, heads, depth).transpose(1, 2)

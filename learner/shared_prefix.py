@@ -8,7 +8,7 @@ state is the one it would have in a row of its own: ``P + n R`` tokens instead o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from contracts.types import Sample
 from learner.attention import Blocks, flex_mask
+from learner.group_attention import Piece
 from learner.packing import Row
 
 Ints = NDArray[np.int64]
@@ -103,7 +104,7 @@ def _shared(rows: Sequence[Row], samples: Sequence[Sample], device: torch.device
 
 
 def uses_flex(device: torch.device) -> bool:
-    """FlexAttention is made for CUDA; a CPU does better with padded blocks."""
+    """FlexAttention is made for CUDA; a CPU does better group by group."""
     return device.type == "cuda"
 
 
@@ -113,51 +114,15 @@ def _blocks(segments: Sequence[tuple[int, int, int]], fill: int, device: torch.d
     segment = _to(np.pad(np.repeat(numbers, lengths), (0, fill)), device)
     if uses_flex(device):
         return Blocks(group, segment, flex=flex_mask(group, segment))
+    return Blocks(group, segment, pieces=tuple(_pieces(groups, numbers, lengths)))
+
+
+def _pieces(groups: Ints, numbers: Ints, lengths: Ints) -> Iterator[Piece]:
+    """One a group, from its segments; completions without a forwarded token are left out."""
     starts = np.cumsum(lengths) - lengths
-    is_prompt = numbers == 0
-    within = ~is_prompt & (lengths > 0)
-    prompts = _padded(starts[is_prompt], lengths[is_prompt])
-    completions = _padded(starts[within], lengths[within])
-    back = np.empty(lengths.sum(), dtype=np.int64)
-    for place, (table, sizes) in enumerate(
-        ((prompts, lengths[is_prompt]), (completions, lengths[within]))
-    ):
-        real = np.arange(table.shape[1]) < sizes[:, None]
-        offset = place * prompts.size
-        back[table[real]] = offset + np.flatnonzero(real)
-    owner = groups[within]
-    return Blocks(
-        group,
-        segment,
-        prompts=_to(prompts, device),
-        completions=_to(completions, device) if completions.size else None,
-        owner=_to(owner, device),
-        mask=_seen(lengths[is_prompt][owner], prompts.shape[1], completions.shape[1], device),
-        back=_to(back, device),
-    )
-
-
-def _padded(starts: Ints, lengths: Ints) -> Ints:
-    """Slots [n, longest] of runs of slots, padded with the first of each."""
-    width = np.arange(lengths.max(initial=0))
-    return np.where(width < lengths[:, None], starts[:, None] + width, starts[:, None])
-
-
-def _seen(prompts: Ints, width: int, longest: int, device: torch.device) -> Tensor:
-    """bool [S, 1, R, P + R]: a completion token sees its prompt's tokens and its own past.
-
-    Padding of a completion lies behind its tokens, so the past alone keeps it out of sight.
-    """
-    of_prompt = torch.arange(width, device=device) < _to(prompts, device)[:, None]
-    past = torch.ones(longest, longest, dtype=torch.bool, device=device).tril()
-    count = len(prompts)
-    return torch.cat(
-        [
-            of_prompt[:, None, :].expand(count, longest, width),
-            past[None].expand(count, longest, longest),
-        ],
-        dim=2,
-    )[:, None]
+    for prompt in np.flatnonzero(numbers == 0):
+        own = lengths[(groups == groups[prompt]) & (numbers > 0) & (lengths > 0)]
+        yield Piece.of(int(starts[prompt]), int(lengths[prompt]), own.tolist())
 
 
 def _to(array: NDArray[np.integer], device: torch.device) -> Tensor:

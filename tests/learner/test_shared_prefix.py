@@ -8,7 +8,7 @@ from torch.nn.attention.flex_attention import flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
 from contracts.errors import UserError
-from learner import attention, shared_prefix
+from learner import attention, group_attention, shared_prefix
 from learner.attention import attend, visible
 from learner.packing import micro_batches, rows_of
 from learner.shared_prefix import lay_out
@@ -36,9 +36,17 @@ def random_layout(seed):
     return lay_out(batch, samples, CPU)
 
 
+@pytest.fixture(params=[1, 300, 1 << 22], ids=["row by row", "in parts", "at once"])
+def scores_alive(request):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(group_attention, "SCORES", request.param)
+        yield
+
+
+@pytest.mark.usefixtures("scores_alive")
 @given(seed=st.integers(0, 200), heads=st.sampled_from([(4, 4), (4, 2), (3, 1)]))
-@settings(max_examples=25, deadline=None)
-def test_blocked_attention_equals_one_dense_mask(seed, heads):
+@settings(max_examples=20, deadline=None)
+def test_attention_group_by_group_equals_one_dense_mask(seed, heads):
     layout = random_layout(seed)
     blocks, slots = layout.blocks, layout.input_ids.shape[1]
     torch.manual_seed(seed)
@@ -54,6 +62,25 @@ def test_blocked_attention_equals_one_dense_mask(seed, heads):
     theirs = torch.autograd.grad((dense.transpose(1, 2) * upstream).sum(), leaves)
     for a, b in zip(mine, theirs, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_attention_in_bfloat16_is_within_its_rounding():
+    layout = random_layout(1)
+    slots = layout.input_ids.shape[1]
+    torch.manual_seed(0)
+    shapes = [(1, 4, slots, 32), (1, 2, slots, 32), (1, 2, slots, 32)]
+    rounded = [torch.randn(shape).bfloat16().requires_grad_() for shape in shapes]
+    exact = [leaf.detach().double().requires_grad_() for leaf in rounded]
+    rough, fine = (
+        attend(torch.nn.Module(), *leaves, None, layout.blocks)[0] for leaves in (rounded, exact)
+    )
+    upstream = torch.randn(rough.shape).bfloat16()
+    found = torch.autograd.grad((rough * upstream).sum(), rounded)
+    expected = torch.autograd.grad((fine * upstream).sum(), exact)
+    # Weights and results are rounded to 8 bits, each on its own: 2**-8 of the whole at most.
+    for a, b in zip((rough, *found), (fine, *expected), strict=True):
+        assert a.dtype == torch.bfloat16
+        assert (a - b).norm() < 2**-7 * b.norm()
 
 
 @pytest.mark.parametrize("heads", [(4, 4), (4, 2)])
@@ -80,7 +107,7 @@ def test_completions_of_one_token_need_no_attention_of_their_own():
     samples = make_samples(2, seed=0, vocabulary=50, size=3, length=(1, 2))
     rows = rows_of(samples, shared_prefix="on", budget=1000)
     (batch,) = micro_batches(rows, 1000)
-    assert lay_out(batch, samples, CPU).blocks.completions is None
+    assert [piece.count for piece in lay_out(batch, samples, CPU).blocks.pieces] == [0, 0]
 
 
 def test_attention_it_does_not_know_is_refused():
