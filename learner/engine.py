@@ -338,7 +338,7 @@ class Learner:
         Args:
             root: folder of the run's checkpoints, seen by all ranks.
             step: names it.
-            extras: files of the caller's own state, by name; rank 0's are written.
+            extras: files of the caller's own state, by plain name, the same on every rank.
             keep: how many checkpoints to leave.
             card: README of the Hugging Face export beside it.
             at: called with the name of each stage as it is reached.

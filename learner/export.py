@@ -69,18 +69,30 @@ class _Shards:
         """Take a weight; write a shard when it is full."""
         extra = tensor.numel() * tensor.element_size()
         if self._shard and self._size + extra > SHARD_BYTES:
-            self._write(f"model-{self._number + 1:05d}.safetensors")
+            self._write(self._next_name())
         self._shard[name] = tensor
         self._size, self._total = self._size + extra, self._total + extra
 
     def finish(self) -> None:
-        """Write what is left, and the index where there are several files."""
-        if self._number == 0:
-            self._write("model.safetensors")
-            return
-        self._write(f"model-{self._number + 1:05d}.safetensors")
-        body = {"metadata": {"total_size": self._total}, "weight_map": self._index}
-        (self._folder / "model.safetensors.index.json").write_text(json.dumps(body, indent=1))
+        """Write what is left, and the index where there are several files.
+
+        Weights of an earlier export that are not of this one are removed: a loader that found
+        both would take the wrong ones.
+        """
+        single = self._number == 0
+        self._write("model.safetensors" if single else self._next_name())
+        written = set(self._index.values())
+        for file in self._folder.glob("model*.safetensors"):
+            if file.name not in written:
+                file.unlink()
+        index = self._folder / "model.safetensors.index.json"
+        index.unlink(missing_ok=True)
+        if not single:
+            body = {"metadata": {"total_size": self._total}, "weight_map": self._index}
+            index.write_text(json.dumps(body, indent=1))
+
+    def _next_name(self) -> str:
+        return f"model-{self._number + 1:05d}.safetensors"
 
     def _write(self, name: str) -> None:
         from safetensors.torch import save_file

@@ -87,6 +87,8 @@ class Saver:
         card: str,
     ) -> Path:
         """Write what ``Learner.save`` promises."""
+        if paths := [name for name in extras if Path(name).name != name]:
+            raise ValueError(f"{paths[0]!r} is not a plain file name")
         known = dict(facts)
         with contextlib.ExitStack() as undo:
             self._first(lambda: self._begin(writer, undo))

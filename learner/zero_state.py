@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from learner.checkpoint import CheckpointError
 from learner.zero import Place, shape_of
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -82,8 +83,12 @@ class ZeroState:
         ``spread`` comes after it, on every rank.
 
         Raises:
-            OSError, SafetensorError: a file, or a parameter in it, cannot be read.
+            CheckpointError: it is of another model.
+            OSError, SafetensorError: a file cannot be read.
         """
+        files = _Files(folder, int(facts["ranks"]))
+        parts = list(self._parts())
+        files.check({part.name for part in parts})
         optimizer = self._optimizer
         optimizer._partition_all_parameters()
         for group, flat in enumerate(self._flat()):
@@ -95,8 +100,7 @@ class ZeroState:
                     exp_avg=torch.zeros_like(flat),
                     exp_avg_sq=torch.zeros_like(flat),
                 )
-        files = _Files(folder, int(facts["ranks"]))
-        for part in self._parts():
+        for part in parts:
             for key, flat in self._held(part.group):
                 piece = files.stretch(f"{part.name}|{key}", self._sizes[part.name], part)
                 flat.data.narrow(0, part.offset, part.count).copy_(piece)
@@ -162,14 +166,31 @@ class _Files:
             self._open[rank] = safe_open(self._folder / file_name(rank), framework="pt")
         return self._open[rank]
 
+    def check(self, names: set[str]) -> None:
+        """Refuse files of a model with other parameters than ``names``.
+
+        Raises:
+            CheckpointError: with the first that one of the two does not have.
+        """
+        keys: list[str] = self.of(0).keys()
+        stored = {key.partition("|")[0] for key in keys if "|" in key}
+        if other := sorted(stored ^ names):
+            raise CheckpointError(f"it is of another model: {other[0]} is in one of them only")
+
     def stretch(self, key: str, whole: int, part: Part) -> Tensor:
-        """``part.count`` elements from ``part.start`` of a flat parameter of ``whole`` elements."""
+        """``part.count`` elements from ``part.start`` of a flat parameter of ``whole`` elements.
+
+        Raises:
+            CheckpointError: the parameter has another number of elements.
+        """
         size = math.ceil(whole / self._ranks)
         stop = part.start + part.count
         pieces = [torch.empty(0)]
         for rank in range(part.start // size, math.ceil(stop / size)):
+            stored = self.of(rank).get_slice(key)
+            if stored.get_shape() != [max(0, min(size, whole - rank * size))]:
+                raise CheckpointError(f"it is of another model: {part.name} has another size")
             low, high = max(part.start, rank * size), min(stop, (rank + 1) * size)
             if low < high:
-                stored = self.of(rank).get_slice(key)
                 pieces.append(stored[low - rank * size : high - rank * size])
         return torch.cat(pieces)

@@ -17,6 +17,7 @@ from contracts.types import Objective
 from learner import zero
 from learner.digests import digest
 from learner.engine import Learner
+from learner.export import SHARD_BYTES
 from learner.samples import supervised_sample
 
 
@@ -90,6 +91,21 @@ def test_an_export_is_an_ordinary_model(random_model_folder, tmp_path):
     assert tokenizer.apply_chat_template(message) == again.apply_chat_template(message)
 
 
+def test_an_export_in_several_files_is_whole_and_leaves_no_older_one(
+    random_model_folder, tmp_path, monkeypatch
+):
+    with learner_of(random_model_folder) as learner:
+        for size in (SHARD_BYTES, 1 << 18, 1 << 20, SHARD_BYTES):
+            monkeypatch.setattr("learner.export.SHARD_BYTES", size)
+            learner.update([batch(1)])
+            learner.export(tmp_path)
+            several = len(list(tmp_path.glob("model*.safetensors"))) > 1
+            assert several == (size < SHARD_BYTES)
+            model = AutoModelForCausalLM.from_pretrained(tmp_path)
+            found = {name: digest(p) for name, p in model.named_parameters()}
+            assert found == learner.checksums()
+
+
 def test_the_reference_is_the_initial_model_and_holds_the_policy_back(random_model_folder):
     moved = {}
     for coefficient in (0.0, 30.0):
@@ -139,9 +155,10 @@ def test_recomputed_old_logprobs_measure_the_gap_everywhere(random_model_folder)
         assert part.kl_sampler == pytest.approx(math.exp(0.5) - 1.5, abs=1e-3)
 
 
-def test_a_gradient_that_is_not_finite_is_an_error(random_model_folder):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_gradient_that_is_not_finite_is_an_error(random_model_folder, dtype):
     bad = [replace(s, policy_weights=s.policy_weights * np.inf) for s in batch(1)]
-    with learner_of(random_model_folder) as learner:
+    with learner_of(random_model_folder, dtype=dtype) as learner:
         before = learner.checksums()
         with pytest.raises(IntegrityError, match="update 0 is not finite"):
             learner.update([bad])

@@ -1,14 +1,17 @@
 """An interrupted and resumed learner equals one that was not (truth 8, the learner's part)."""
 
+import re
 import shutil
 from dataclasses import replace
 
 import pytest
 import torch
 from small_learner import batch, learner_of
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from learner.checkpoint import CheckpointError, newest
+
+FULL = "full_attention"
 
 
 def reports_of(learner, seeds):
@@ -68,3 +71,70 @@ def test_a_failed_save_is_an_error_and_leaves_the_last_good_one(random_model_fol
         learner.save(tmp_path, 2, {})
         assert newest(tmp_path).step == 2
         assert not list(tmp_path.glob(".step*"))
+
+
+def another_model(folder, **changes):
+    """A random model that differs from the usual one in ``changes``."""
+    config = AutoConfig.from_pretrained(folder, **changes)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        (
+            {"num_hidden_layers": 1, "layer_types": ["full_attention"]},
+            r"layers\.1\..* is in one of them only",
+        ),
+        (
+            {"num_hidden_layers": 3, "layer_types": ["full_attention"] * 3},
+            r"layers\.2\..* is in one of them only",
+        ),
+        ({"intermediate_size": 128}, r"mlp\..* has another size"),
+        ({"intermediate_size": 512}, r"mlp\..* has another size"),
+    ],
+)
+def test_a_checkpoint_of_another_model_is_refused(
+    random_model_folder, tmp_path, changes, complaint
+):
+    with learner_of(random_model_folder) as learner:
+        learner.save(tmp_path / "saved", 1, {})
+    other = tmp_path / "other"
+    shutil.copytree(random_model_folder, other)
+    with (
+        learner_of(another_model(other, **changes)) as learner,
+        pytest.raises(CheckpointError, match="of another model") as caught,
+    ):
+        learner.load(tmp_path / "saved" / "step-00000001")
+    assert re.search(complaint, str(caught.value))
+
+
+def test_a_damaged_checkpoint_is_refused_and_another_one_can_be_loaded(
+    random_model_folder, tmp_path
+):
+    with learner_of(random_model_folder) as learner:
+        learner.save(tmp_path, 0, {})
+        start = learner.checksums()
+        learner.update([batch(1), batch(2)])
+        learner.save(tmp_path, 1, {})
+    weights = tmp_path / "step-00000001" / "learner" / "rank-00000.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-100] ^= 1
+    weights.write_bytes(content)
+    with learner_of(random_model_folder) as learner:
+        learner.update([batch(3)])
+        with pytest.raises(CheckpointError, match=r"rank-00000\.safetensors is damaged"):
+            learner.load(weights.parent.parent)
+        # What the optimiser had gathered by then is gone with the weights.
+        learner.load(tmp_path / "step-00000000")
+        assert learner.checksums() == start
+        again = reports_of(learner, [1])
+    with learner_of(random_model_folder) as learner:
+        assert reports_of(learner, [1]) == again
+
+
+def test_names_of_extra_files_are_plain(random_model_folder, tmp_path):
+    with learner_of(random_model_folder) as learner, pytest.raises(ValueError, match="not a plain"):
+        learner.save(tmp_path, 1, {"../position": b""})
+    assert newest(tmp_path) is None
