@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PHASES = 4
 """Of a broadcast, each with a deadline: init (after a failure), start, transfer, finish."""
+Survived = tuple[type[CoevolveError], ...]
+"""Errors that every rank raises alike, after which all can go on."""
 SLACK_SECONDS = 10.0
 """By which rank 0, which can say what phase failed, is to give up before the driver does."""
 
@@ -208,22 +210,25 @@ class LearnerGroup:
     def _files(self, method: str, *arguments: Any, what: str) -> list[Any]:
         """``_all``, where what goes wrong with files is the same on every rank, and no end."""
         seconds = self._config.deadlines.update
-        references = [getattr(actor.handle, method).remote(*arguments) for actor in self.actors]
-        return self._wait(references, seconds, what, survived=(CheckpointError, UserError))
+        survived = (CheckpointError, UserError)
+        return self._all(method, *arguments, seconds=seconds, what=what, survived=survived)
 
-    def _all(self, method: str, *arguments: Any, seconds: float, what: str) -> list[Any]:
-        """Call every rank alike and wait for all."""
-        references = [getattr(actor.handle, method).remote(*arguments) for actor in self.actors]
-        return self._wait(references, seconds, what)
-
-    def _wait(
+    def _all(
         self,
-        references: Sequence[Any],
+        method: str,
+        *arguments: Any,
         seconds: float,
         what: str,
-        survived: tuple[type[CoevolveError], ...] = (),
+        survived: Survived = (),
     ) -> list[Any]:
-        """Results of all ranks; an error that is not of a kind all ranks survive breaks them."""
+        """Call every rank alike and wait for all."""
+        references = [getattr(actor.handle, method).remote(*arguments) for actor in self.actors]
+        return self._wait(references, seconds, what, survived)
+
+    def _wait(
+        self, references: Sequence[Any], seconds: float, what: str, survived: Survived = ()
+    ) -> list[Any]:
+        """Results of all ranks. After an error, unless it is a ``survived`` one, all are lost."""
         try:
             return list(wait_for(references, seconds=seconds, what=what, actors=self.actors))
         except BaseException as error:

@@ -128,8 +128,10 @@ def _owner(step: int, place: int, ranks: int) -> int:
     return min(place, ranks - 1) if step == 2 else place % ranks
 
 
-def resume(rank: int, ranks: int, port: int, folder: Path, root: Path, out: Path) -> dict:
-    """Take up the newest checkpoint of ``root`` if any, update twice, save to ``out``."""
+def resume(
+    rank: int, ranks: int, port: int, folder: Path, root: Path, out: Path, updates: int
+) -> dict:
+    """Take up the newest checkpoint of ``root`` if any, update, save to ``out``."""
     from plain_learner import make_samples
 
     from contracts.config import LearnerConfig
@@ -150,7 +152,7 @@ def resume(rank: int, ranks: int, port: int, folder: Path, root: Path, out: Path
     if checkpoint is not None:
         learner.load(checkpoint.folder)
     start = learner.checksums()
-    for number in range(learner.updates_done, learner.updates_done + 2):
+    for number in range(learner.updates_done, learner.updates_done + updates):
         samples = make_samples(6, seed=number, vocabulary=126, size=3)
         names = sorted({sample.group for sample in samples})
         learner.update([[s for s in samples if names.index(s.group) % ranks == rank]])

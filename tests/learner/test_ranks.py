@@ -120,11 +120,13 @@ def test_real_gradients_are_the_plain_ones_on_any_number_of_ranks(
 
 def test_a_checkpoint_resumes_on_another_number_of_ranks(random_model_folder, tmp_path):
     runs = {}
-    for name, ranks, root in (
-        ("on two", 2, "nothing"),
-        ("two then one", 1, "on two"),
-        ("two then two", 2, "on two"),
-        ("one then two", 2, "two then one"),
+    for name, ranks, root, updates in (
+        ("on two", 2, "nothing", 2),
+        ("two for longer", 2, "nothing", 4),
+        ("two then two", 2, "on two", 2),
+        ("two then one", 1, "on two", 2),
+        ("one then two", 2, "two then one", 2),
+        ("one then four", 4, "two then one", 2),
     ):
         (tmp_path / name).mkdir()
         runs[name] = run_ranks(
@@ -134,12 +136,20 @@ def test_a_checkpoint_resumes_on_another_number_of_ranks(random_model_folder, tm
             random_model_folder,
             tmp_path / root / "saved",
             tmp_path / name / "saved",
+            updates,
         )[0]
-    assert runs["two then one"]["start"] == runs["on two"]["end"]
-    assert runs["two then two"]["start"] == runs["on two"]["end"]
-    assert runs["one then two"]["start"] == runs["two then one"]["end"]
-    assert [run["updates"] for run in runs.values()] == [2, 4, 4, 6]
-    # The optimiser's moments came along too: one rank goes on as two would have.
-    for name, weight in runs["two then one"]["weights"].items():
-        other = runs["two then two"]["weights"][name]
-        np.testing.assert_allclose(weight, other, atol=2e-5, err_msg=name)
+    assert [run["updates"] for run in runs.values()] == [2, 4, 4, 4, 6, 6]
+    for first, then in [
+        ("on two", "two then two"),
+        ("on two", "two then one"),
+        ("two then one", "one then two"),
+        ("two then one", "one then four"),
+    ]:
+        assert runs[then]["start"] == runs[first]["end"]
+    # On as many ranks it goes on bit for bit as if it had never stopped.
+    assert runs["two then two"]["end"] == runs["two for longer"]["end"]
+    # The optimiser's moments came along too: on fewer or more ranks it goes on the same way.
+    for one, other in [("two then one", "two then two"), ("one then two", "one then four")]:
+        for name, weight in runs[one]["weights"].items():
+            twin = runs[other]["weights"][name]
+            np.testing.assert_allclose(weight, twin, atol=2e-5, err_msg=name)
