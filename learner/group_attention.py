@@ -64,7 +64,7 @@ class Piece:
     def prompt_of(self, rows: Tensor, heads: int) -> Tensor:
         """From ``rows`` [N, H, D] the prompt's, [K, H / K, P, D] for K = ``heads``."""
         mine = rows[self.start : self.middle]
-        split = mine.view(self.prompt, heads, -1, rows.shape[2])
+        split = mine.view(self.prompt, heads, rows.shape[1] // heads, rows.shape[2])
         return split.permute(1, 2, 0, 3).contiguous()
 
     def completions_of(self, rows: Tensor, heads: int, *, empty: bool = False) -> Tensor:
@@ -76,7 +76,8 @@ class Piece:
                 mine = padded.index_copy_(0, self.places, mine)
             else:
                 mine = mine.index_select(0, self.table)
-        stacked = mine.view(self.count, self.longest, heads, -1, rows.shape[2])
+        each = heads, rows.shape[1] // heads, rows.shape[2]
+        stacked = mine.view(self.count, self.longest, *each)
         return stacked.permute(2, 0, 3, 1, 4).contiguous()
 
     def put_prompt(self, rows: Tensor, value: Tensor) -> None:
