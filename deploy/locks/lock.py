@@ -47,7 +47,8 @@ def main() -> None:
     options = parser.parse_args()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras[options.kind], *extras["dev"], *BUILD]
+    wanted = [*project["dependencies"], *extras[options.kind], *extras["dev"], *extras["bench"]]
+    wanted += BUILD
     data = [line for line in wanted if name_of(line) in DATA_ONLY]
     requirements = [line for line in wanted if line not in data]
     kept = {} if options.upgrade else locked_versions(options.kind)
