@@ -78,8 +78,12 @@ class Value:
 
     @property
     def key(self) -> str:
-        """What it looks like: equal for values that are written alike."""
-        return f"{sorted(self.top.items())}/{sorted(self.bottom.items())}"
+        """What it looks like, as a hash: equal for values that are written alike.
+
+        The text itself would grow with every function around it, by a factor each time.
+        """
+        text = f"{sorted(self.top.items())}/{sorted(self.bottom.items())}"
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def constant(value: Fraction, *, decimal: bool = False) -> Value:

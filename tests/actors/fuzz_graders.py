@@ -13,6 +13,7 @@ import argparse
 import gc
 import json
 import random
+import resource
 import sys
 import time
 from collections import Counter
@@ -99,11 +100,27 @@ def nested(draw: random.Random) -> str:
             ("(", ")"), ("[", "]"), ("{", "}"), (r"\{", r"\}"), (r"\sqrt{", "}"),
             (r"\frac{1}{", "}"), (r"\text{", "}"), (r"\left(", r"\right)"), ("-", ""), ("x^{", "}"),
             (r"\sin(", ")"), ("|", "|"), (r"\boxed{", "}"), ("1+(", ")"), ("(1, ", "]"),
-            (r"\log(", ")"), ("f(", ")"), (r"\overline{", "}"),
+            (r"\log(", ")"), (r"\sin((x+1)^{9}+", ")"), ("f(", ")"),
+            ("(1+x^{2})^{7}(", ")^{3}"), (r"\overline{", "}"),
         ]
     )  # fmt: skip
     close = depth if draw.random() < 0.7 else draw.randint(0, depth)
     return opening * depth + draw.choice(["x", "1", "", "12"]) + closing * close
+
+
+def formula(draw: random.Random) -> str:
+    """Well-formed, and dear to multiply out: powers of sums of functions of powers."""
+    text = draw.choice(["x", "x+1", "x+y+z", r"\sqrt{999999937}", "0.5"])
+    for _ in range(draw.randint(1, 12)):
+        text = draw.choice(
+            [
+                rf"({text}+y)^{{{draw.choice([2, 9, 40, 41, 1000])}}}", rf"\sin({text})",
+                rf"\frac{{{text}}}{{{text}+1}}", rf"({text})({text})", rf"({text})^{{-3}}+z",
+                rf"e^{{{text}}}", rf"\sqrt{{{text}}}", rf"\log_{{2}}({text}+1)", f"-({text})",
+                f"({text}-x)^{{{text[:20]}}}",
+            ]
+        )[:20_000]  # fmt: skip
+    return text
 
 
 def long_list(draw: random.Random) -> str:
@@ -153,6 +170,7 @@ KINDS: dict[Callable[[random.Random], str], float] = {
     mutated: 0.35,
     noise: 0.1,
     nested: 0.1,
+    formula: 0.1,
     huge_number: 0.06,
     long_list: 0.08,
     tower: 0.03,
@@ -286,8 +304,13 @@ def grader_processes() -> list[psutil.Process]:
     return [child for server in servers for child in server.children(recursive=True)]
 
 
+MEMORY = 6 * 2**30
+"""Address space that this process may take, in bytes: what eats more is found out here."""
+
+
 def main() -> None:
     """Run, and print what was found as JSON; exit with 1 if anything was wrong."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)

@@ -98,6 +98,14 @@ def test_equations(gold: str, answer: str, decided: bool | None) -> None:
     assert algebra.same_equation((right[0], right[1]), (left[0], left[1])) is decided
 
 
+def test_functions_of_sums_of_functions_do_not_grow_without_bound() -> None:
+    nested = "x"
+    for _ in range(11):
+        nested = rf"\sin(({nested}+1)^{{9}})"
+    assert same(nested, nested) is True
+    assert same(nested, f"{nested}+1") in (False, None)
+
+
 LEAVES = (
     "x",
     "y",
