@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +81,34 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     )
     assert json.loads(done.stdout)["id"] == 7
     assert done.stderr == ""
+
+
+def all_of(terminal: int) -> str:
+    """What is written to a terminal until its other end is closed."""
+    shown = b""
+    with suppress(OSError):
+        while piece := os.read(terminal, 10_000):
+            shown += piece
+    return shown.decode()
+
+
+def test_progress_goes_to_a_terminal_on_standard_error_only(tmp_path: Path) -> None:
+    path = tmp_path / "many.jsonl"
+    path.write_text(lines(ROWS[:3]) * 5_000)
+    command = Path(sys.executable).with_name("coevolve")
+    mine, theirs = pty.openpty()
+    with (
+        ThreadPoolExecutor(1) as thread,
+        (tmp_path / "out").open("w") as output,
+        subprocess.Popen([command, "grade", str(path)], stdout=output, stderr=theirs) as process,
+    ):
+        shown = thread.submit(all_of, mine)
+        assert process.wait(timeout=300) == 0
+        os.close(theirs)
+        assert "Grading" in shown.result(timeout=60)
+    os.close(mine)
+    rows = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+    assert len(rows) == 15_000
 
 
 @pytest.mark.parametrize(
