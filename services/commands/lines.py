@@ -86,5 +86,7 @@ def watched(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
         yield from items
         return
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    # rich would take standard output over as well, and send it to the terminal.
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
         yield from progress.track(items, total=total)
