@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contracts.errors import UserError
 from contracts.types import FloatArray
+from learner.by_name import named
 
 Advantage = Callable[[FloatArray], FloatArray]
 """float32 [n] rewards of one group -> float32 [n] advantages."""
@@ -84,26 +83,3 @@ def advantages_of(rewards: FloatArray, name: str) -> FloatArray:
             remedy="return one finite number for each reward",
         )
     return given.astype(np.float32)
-
-
-def named(name: str, built_in: dict[str, Any], *, field: str) -> Any:
-    """Look ``name`` up in ``built_in``, or import it where it reads ``module:function``.
-
-    Raises:
-        UserError: unknown name, module or function; ``field`` says where it was given.
-    """
-    if name in built_in:
-        return built_in[name]
-    remedy = f"use one of {', '.join(sorted(built_in))}, or module:function of your own"
-    module_name, colon, function = name.partition(":")
-    if not colon:
-        raise UserError(f"{name!r} is not known", where=field, remedy=remedy)
-    try:
-        found = getattr(importlib.import_module(module_name), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(
-            f"{name!r} cannot be imported: {error}", where=field, remedy=remedy
-        ) from error
-    if not callable(found):
-        raise UserError(f"{name!r} is not a function", where=field, remedy=remedy)
-    return found

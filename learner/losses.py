@@ -19,7 +19,7 @@ from torch import Tensor
 
 from contracts.config import LearnerConfig
 from contracts.errors import UserError
-from learner.advantages import named
+from learner.by_name import named
 
 
 class Component(IntEnum):

@@ -101,6 +101,7 @@ def test_an_export_in_several_files_is_whole_and_leaves_no_older_one(
             learner.export(tmp_path)
             several = len(list(tmp_path.glob("model*.safetensors"))) > 1
             assert several == (size < SHARD_BYTES)
+            assert several == (tmp_path / "model.safetensors.index.json").exists()
             model = AutoModelForCausalLM.from_pretrained(tmp_path)
             found = {name: digest(p) for name, p in model.named_parameters()}
             assert found == learner.checksums()

@@ -24,6 +24,9 @@ class PlainRun:
 
     def __init__(self, folder, config):
         self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
+        self.reference = None
+        if config.kl_coefficient:
+            self.reference = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
         self.config = config
         flat = [p for p in self.model.parameters() if p.ndim < 2]
         wide = [p for p in self.model.parameters() if p.ndim > 1]
@@ -45,7 +48,7 @@ class PlainRun:
 
     def _update(self, samples, old):
         self.adam.zero_grad()
-        plain_loss(self.model, samples, self.config, old=old).backward()
+        plain_loss(self.model, samples, self.config, old=old, reference=self.reference).backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
         self.updates += 1
         for group in self.adam.param_groups:
@@ -55,11 +58,18 @@ class PlainRun:
 
 
 @pytest.mark.parametrize("recompute_old", [False, True])
-@pytest.mark.parametrize("loss", sorted(losses.BUILT_IN))
+@pytest.mark.parametrize(
+    ("loss", "kl"), [*((name, 0.0) for name in sorted(losses.BUILT_IN)), ("clipped", 0.5)]
+)
 def test_steps_of_several_updates_equal_adamw_on_the_plain_loss(
-    random_model_folder, loss, recompute_old
+    random_model_folder, loss, kl, recompute_old
 ):
-    changes = {"loss": loss, "recompute_old": recompute_old, "sampling_cap": 1.1}
+    changes = {
+        "loss": loss,
+        "kl_coefficient": kl,
+        "recompute_old": recompute_old,
+        "sampling_cap": 1.1,
+    }
     steps = [[batch(1, supervised=True), batch(2)], [batch(3)], [batch(4), batch(4), batch(5)]]
     with learner_of(
         random_model_folder, weight_decay=DECAY, gradient_clip=CLIP, schedule="constant", **changes
