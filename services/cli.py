@@ -51,10 +51,6 @@ app = typer.Typer(
 )
 app.add_typer(bench, name="bench")
 
-app.command()(grade)
-app.command()(templates)
-app.command()(recycle)
-
 ConfigArgument = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a preset.")
 ]
@@ -130,6 +126,11 @@ def report(
     from services.report import write_report
 
     typer.echo(write_report(folder))
+
+
+app.command()(grade)
+app.command()(templates)
+app.command()(recycle)
 
 
 def run(config: RunConfig, *, existing: Existing) -> None:
