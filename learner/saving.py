@@ -97,7 +97,8 @@ class Saver:
             self._together(lambda: self._export(writer.folder / "model", card))
             writer.at("model written")
             self._first(lambda: _publish(writer, known, extras))
-        self._first(lambda: prune(writer.root, keep, writer.at), "old ones could not be removed")
+        what = "the checkpoint is written, but an older one could not be removed"
+        self._first(lambda: prune(writer.root, keep, writer.at), what)
         return writer.final
 
     def close(self) -> None:
