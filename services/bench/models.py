@@ -47,6 +47,7 @@ def bench_model(name: str, scratch: Path, progress: Callable[[str], None]) -> Be
             folder, log = scratch / "tiny", scratch / "tiny.log"
             with worker("the tiny model", f"{__name__}:build", folder, threads=1, log=log) as one:
                 one.wait_ready()
+                one.end()
             return BenchModel(name, folder, "float32")
         case "smollm2":
             cache = RunConfig().cache_dir
