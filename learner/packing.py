@@ -10,11 +10,8 @@ import numpy as np
 
 from contracts.types import Sample
 
-SCORES_BUDGET = 1 << 26
-"""Attention scores of one head that the mask of a micro-batch may have (64 Mi)."""
-
 WORTHWHILE = 0.9
-"""A shared row must save at least a tenth of the tokens: masked attention costs a little."""
+"""A shared row must save at least a tenth of the tokens: its attention costs a little."""
 
 
 def balance(costs: Sequence[float], ranks: int) -> list[list[int]]:
@@ -44,14 +41,11 @@ class Row:
     """One sequence to forward: a prompt, then the completions of ``samples`` (indices).
 
     ``length`` counts forwarded tokens; the last token of a completion predicts nothing and
-    is not forwarded. ``prompt`` and ``longest``: tokens of the prompt and of the longest
-    completion. One sample: a plain causal row. Several: a shared prefix.
+    is not forwarded. One sample: a plain causal row. Several: a shared prefix.
     """
 
     samples: tuple[int, ...]
     length: int
-    prompt: int
-    longest: int
 
     @property
     def shared(self) -> bool:
@@ -90,7 +84,7 @@ def rows_of(
 
 def _row(members: Sequence[int], lengths: Sequence[int], prompt: int) -> Row:
     length = prompt + sum(lengths) - len(members)
-    return Row(tuple(members), length, prompt, max(lengths))
+    return Row(tuple(members), length)
 
 
 def _groups(samples: Sequence[Sample]) -> list[list[int]]:
@@ -105,7 +99,7 @@ def _groups(samples: Sequence[Sample]) -> list[list[int]]:
 
 
 def _shared(members: Sequence[int], lengths: Sequence[int], prompt: int, budget: int) -> list[Row]:
-    """Shared rows of one group: as many completions in each as budget and mask allow."""
+    """Shared rows of one group: as many completions in each as the budget allows."""
     rows: list[Row] = []
     first = 0
     for stop in range(1, len(members) + 1):
@@ -136,9 +130,6 @@ def micro_batches(rows: Sequence[Row], budget: int) -> list[list[Row]]:
 
 
 def _fits(rows: Sequence[Row], budget: int) -> bool:
-    if not rows[0].shared:
-        return len(rows) * max(row.length for row in rows) <= budget
-    longest = max(row.longest for row in rows)
-    completions = sum(len(row.samples) for row in rows)
-    scores = completions * longest * (longest + max(row.prompt for row in rows))
-    return sum(row.length for row in rows) <= budget and scores <= SCORES_BUDGET
+    if rows[0].shared:
+        return sum(row.length for row in rows) <= budget
+    return len(rows) * max(row.length for row in rows) <= budget
