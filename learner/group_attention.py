@@ -98,12 +98,12 @@ def attend_groups(
     """Attention of a row of groups to themselves, as ``attention.visible`` has it.
 
     Args:
-        query: [1, H, N, D]; key, value: [1, K, N, D] with H a multiple of K.
+        query: [1, H, N, D]; key: [1, K, N, D] with H a multiple of K; value: [1, K, N, E].
         pieces: the groups, which together are the N slots.
         scale: of the scores; None: 1 / sqrt(D).
 
     Returns:
-        [1, N, H, D].
+        [1, N, H, E].
     """
     result: Tensor = _GroupAttention.apply(  # type: ignore[no-untyped-call]
         query, key, value, pieces, query.shape[-1] ** -0.5 if scale is None else scale
@@ -134,7 +134,7 @@ def _later(first: int, rows: int, columns: int, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Keys and values of one group, [K, P, D] and [K, n, R, D]; ``scaled`` are wide keys."""
+    """Keys (D) and values (E) of one group, [K, P, .] and [K, n, R, .]; ``scaled``: wide keys."""
 
     key: Tensor
     value: Tensor
@@ -191,7 +191,7 @@ class _GroupAttention(torch.autograd.Function):
         scale: float,
     ) -> Tensor:
         queries, keys, values = (_rows(tensor) for tensor in (query, key, value))
-        result = query.new_empty(queries.shape)
+        result = query.new_empty(*queries.shape[:2], value.shape[3])
         for piece in pieces:
             group = _Group.of(piece, keys, values, scale)
             piece.put_prompt(result, _prompt_forward(piece, group, queries))
@@ -212,9 +212,9 @@ class _GroupAttention(torch.autograd.Function):
 
 
 def _prompt_forward(piece: Piece, group: _Group, queries: Tensor) -> Tensor:
-    """[K, r, P, D]: what the prompt's tokens make of each other."""
+    """[K, r, P, E]: what the prompt's tokens make of each other."""
     query = piece.prompt_of(queries, group.key.shape[0])
-    result = torch.empty_like(query)
+    result = query.new_empty(*query.shape[:-1], group.value.shape[-1])
     for first, last in _steps(piece.prompt, queries.shape[1] * piece.prompt):
         weights = group.prompt_weights(query[:, :, first:last], first).to(query.dtype)
         made = weights @ group.value[:, :last]
@@ -223,16 +223,17 @@ def _prompt_forward(piece: Piece, group: _Group, queries: Tensor) -> Tensor:
 
 
 def _forward(piece: Piece, group: _Group, queries: Tensor) -> Tensor:
-    """[K, n, r, R, D]: what completions make of the prompt and of themselves."""
+    """[K, n, r, R, E]: what completions make of the prompt and of themselves."""
     query = piece.completions_of(queries, group.key.shape[0])
-    result = torch.empty_like(query)
+    result = query.new_empty(*query.shape[:-1], group.value.shape[-1])
     for part in _parts(piece, queries.shape[1]):
         some = query[:, part]
         weights = group.weights(some, part)
         to_prompt = weights[..., : piece.prompt].to(query.dtype)
         to_own = weights[..., piece.prompt :].to(query.dtype)
-        made = (to_prompt.flatten(1, 2) @ group.value).view(some.shape)
-        result[:, part] = made + (to_own @ group.own_value[:, part]).view(some.shape)
+        shape = (*some.shape[:-1], group.value.shape[-1])
+        made = (to_prompt.flatten(1, 2) @ group.value).view(shape)
+        result[:, part] = made + (to_own @ group.own_value[:, part]).view(shape)
     return result
 
 
@@ -251,7 +252,7 @@ class _Backward:
         self.scale, self.dtype = scale, tensors[0].dtype
         self.group = _Group.of(piece, tensors[1], tensors[2], scale)
         self.of_key = torch.zeros_like(_wide(self.group.key))
-        self.of_value = torch.zeros_like(self.of_key)
+        self.of_value = torch.zeros_like(_wide(self.group.value))
 
     def put(self, results: Sequence[Tensor]) -> None:
         """Write the gradients to ``results``: rows [N, ., D] of query, key and value."""
