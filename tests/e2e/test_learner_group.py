@@ -25,8 +25,8 @@ from learner.digests import digests_of
 pytestmark = pytest.mark.e2e
 
 
-def group(number: int, length: int) -> GroupRef:
-    """A graded group of four completions, two of them right."""
+def group(number: int, length: int, size: int = 4) -> GroupRef:
+    """A graded group, every second completion right."""
     draw = np.random.default_rng(number)
     completions = tuple(
         Completion(
@@ -37,9 +37,9 @@ def group(number: int, length: int) -> GroupRef:
             spans=(VersionSpan(0, length, 0),),
             text="",
         )
-        for index in range(4)
+        for index in range(size)
     )
-    grades = tuple(Grade(float(i % 2), i % 2 == 1, None, Reason.OK) for i in range(4))
+    grades = tuple(Grade(float(i % 2), i % 2 == 1, None, Reason.OK) for i in range(size))
     tokens = draw.integers(5, 100, 9).astype(np.int32)
     whole = Group(prompt("1 + 1", number), tokens, completions, grades)
     return GroupRef(ray.put(whole), GroupSummary.of(whole))
@@ -110,7 +110,8 @@ def test_checkpoints_of_a_group_travel_between_numbers_of_ranks(
     first = described(folder)
     assert first.extra("position") == b"task 2"
     assert (first.model / "README.md").read_text() == "# Made by a test"
-    with started(1, random_model_folder, session) as alone:
+    own = "own_advantage:of_four"
+    with started(1, random_model_folder, session, advantage=own) as alone:
         alone.load(checkpoint)
         assert alone.checksums() == at_two
         weights = checkpoint.learner / "rank-00001.safetensors"
@@ -121,11 +122,16 @@ def test_checkpoints_of_a_group_travel_between_numbers_of_ranks(
         assert alone.checksums() == at_one
         report = alone.update([[group(3, 6), group(4, 7)]])
         assert report.updates == 1
+        with pytest.raises(UserError, match=f"'{own}' gave shape .* for 5 rewards"):
+            alone.update([[group(5, 6, size=5)]])
 
 
 @contextmanager
-def started(ranks: int, folder: Path, logs: Path) -> Iterator[LearnerGroup]:
-    learner = LearnerGroup.start(small_config(ranks=ranks), folder, logs)
+def started(ranks: int, folder: Path, logs: Path, **changes: str) -> Iterator[LearnerGroup]:
+    config = small_config(ranks=ranks)
+    learner_config = config.learner.model_copy(update=changes)
+    config = config.model_copy(update={"learner": learner_config})
+    learner = LearnerGroup.start(config, folder, logs)
     try:
         yield learner
     finally:
