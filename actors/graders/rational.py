@@ -4,8 +4,9 @@ A value is a quotient of polynomials with rational coefficients in atoms: letter
 ``i``, roots of primes, and pieces such as ``\sin(2x)`` that are taken as they are. Squares of
 roots and of ``i`` are worked out. Without such pieces the polynomial is unique, because roots of
 different primes are independent over the rationals (Besicovitch 1940, J. London Math. Soc. 15:3):
-two quotients are equal exactly if they are equal multiplied out. With pieces, equal polynomials
-still mean equal values, and the values at a few points tell most different ones apart.
+two quotients are equal exactly if they are equal multiplied out. (That no polynomial relates
+``\pi`` and ``e`` is taken for granted.) With pieces, equal polynomials still mean equal values, and
+the values at a few points tell most different ones apart.
 """
 
 from __future__ import annotations
