@@ -62,7 +62,7 @@ def test_a_loss_of_ones_own_is_found_and_an_unknown_one_named():
     assert "cispo, clipped, dual_clip, reinforce" in caught.value.remedy
 
 
-@given(gap=st.floats(-2, 2), advantage=st.floats(-3, 3))
+@given(gap=st.floats(-2, 2), advantage=st.floats(-3, 3).filter(lambda a: a == 0 or abs(a) > 1e-9))
 def test_dual_clip_is_bounded_where_the_advantage_is_negative(gap, advantage):
     now = torch.tensor([gap], dtype=torch.float64, requires_grad=True)
     given_advantage = torch.tensor([advantage], dtype=torch.float64)
