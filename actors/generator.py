@@ -148,6 +148,10 @@ class Generator:
                     [r for r, task in zip(requests, tasks, strict=True) if not _ended(task)]
                 )
 
+    async def sample(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Generation]:
+        """``generate``, all at once."""
+        return [generation async for generation in self.generate(prompts, sampling)]
+
     async def _submit(self, requests: Sequence[Request], seed: int) -> None:
         """Put all requests into the engine, in order, and let it go."""
         async with self._control:
@@ -277,6 +281,10 @@ class Generator:
         """Call a method of the worker extension on every worker of the engine."""
         return list(await self._engine.collective_rpc(method, args=arguments))
 
+    async def ping(self) -> None:
+        """A sign of life, of this actor and of its engine."""
+        await self.call_worker("ping")
+
     async def unfinished(self) -> int:
         """Completions the engine still owes."""
         return int(self._engine.get_num_unfinished_requests())
@@ -294,9 +302,11 @@ class Generator:
     async def start_weight_update(self) -> None:
         """Stop sampling, drop all caches, and get ready for new weights."""
         self._no_update.clear()
-        self._update = "under way"
+        unfinished, self._update = self._update != "none", "under way"
         async with self._control:
             await self._engine.pause_generation(mode="keep", clear_cache=True)
+        if unfinished:
+            await self.call_worker("forget_weight_update")
         await self._engine.start_weight_update()
 
     async def update_weights(self, update_info: dict[str, Any]) -> None:

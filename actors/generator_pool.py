@@ -1,37 +1,49 @@
-"""The generators of a run as one: start, deal prompts out, gather, stop."""
+"""The generators of a run as one: start, deal prompts out, gather, mend, stop."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
-from ray import ObjectRef, ObjectRefGenerator
+from ray import ObjectRef
 
 from actors.engine import WORKER_EXTENSION, engine_environment, with_devices
+from actors.faults import RestartBudget, Tell
+from actors.generation import Streams
 from actors.generator import Generator, Sampling
+from actors.generator_member import Member
 from actors.stopping import stop_actors
-from actors.waiting import NamedActor, wait_for
+from actors.waiting import NamedActor, silent, wait_for
 from contracts.config import RunConfig
-from contracts.errors import DeadlineError
+from contracts.errors import CoevolveError, DeadlineError
 from contracts.types import Generation, Prompt
-from learner.packing import balance
+
+POLL_SECONDS = 0.2
 
 
 class GeneratorPool:
-    """All generators of a run. Made by ``start``.
+    """All generators of a run. Made by ``start`` or ``launch``.
+
+    One that dies or freezes is started anew, on a budget; the prompts it had go to others. A
+    new one samples nothing before it was sent the run's weights (``serve``). Several threads
+    may generate at once.
 
     Args:
         config: the run, with devices settled.
-        actors: the running generators.
+        members: the generators, launched.
+        budget: of restarts.
     """
 
-    def __init__(self, config: RunConfig, actors: Sequence[NamedActor]) -> None:
+    def __init__(self, config: RunConfig, members: Sequence[Member], budget: RestartBudget) -> None:
         self._config = config
-        self.actors = tuple(actors)
+        self._members = tuple(members)
+        self._budget = budget
+        self._lock = threading.RLock()
+        self._stopped = False
 
     @classmethod
     def start(
@@ -40,22 +52,27 @@ class GeneratorPool:
         model_folder: Path,
         log_folder: Path,
         *,
+        tell: Tell = lambda _: None,
         worker_extension: str = WORKER_EXTENSION,
     ) -> GeneratorPool:
-        """Start all engines at once, and wait until each can sample.
+        """Start all engines at once, and wait until each can sample from the initial model.
 
         Args:
             config: the run; ``auto`` devices are settled here.
             model_folder: a Hugging Face model folder, readable where the actors run.
             log_folder: where ``generator-0.log`` and so on go.
+            tell: called with each fault that is mended.
             worker_extension: qualified name of the class added to vLLM's worker.
 
         Raises:
             DeadlineError: an engine did not start within ``deadlines.start``.
             CoevolveError: an engine failed to start.
         """
-        pool = cls.launch(config, model_folder, log_folder, worker_extension=worker_extension)
+        pool = cls.launch(
+            config, model_folder, log_folder, tell=tell, worker_extension=worker_extension
+        )
         pool.wait_until_started()
+        pool.serve(pool.actors)
         return pool
 
     @classmethod
@@ -65,38 +82,95 @@ class GeneratorPool:
         model_folder: Path,
         log_folder: Path,
         *,
+        tell: Tell = lambda _: None,
         worker_extension: str = WORKER_EXTENSION,
     ) -> GeneratorPool:
         """Like ``start``, without waiting: other actors can start meanwhile.
 
-        ``wait_until_started`` must be called before anything else.
+        ``wait_until_started`` must be called before anything else, and ``serve`` before
+        ``generate``.
         """
         config = with_devices(config)
         kind = ray.remote(Generator).options(**_resources(config))
-        actors = []
-        for index in range(config.generators.count):
+
+        def launch(index: int) -> NamedActor:
             name = f"generator {index}"
             log = log_folder.resolve() / f"generator-{index}.log"
             handle = kind.remote(name, config, model_folder.resolve(), log, worker_extension)
-            actors.append(NamedActor(handle, name, log))
-        pool = cls(config, actors)
-        pool._starting = [actor.handle.start.remote() for actor in actors]
-        return pool
+            return NamedActor(handle, name, log)
 
-    _starting: Sequence[ObjectRef[Any]] = ()
+        members = [Member(index, launch) for index in range(config.generators.count)]
+        return cls(config, members, RestartBudget("generators", config.faults, tell))
 
     def wait_until_started(self) -> None:
-        """Wait until each engine can sample; on failure stop them all."""
+        """Wait until each engine runs; on failure stop them all."""
+        end = time.monotonic() + self._config.deadlines.start
         try:
-            wait_for(
-                self._starting,
-                seconds=self._config.deadlines.start,
-                what="the generators to start",
-                actors=self.actors,
-            )
+            for member in self._members:
+                member.wait_until_started(max(1.0, end - time.monotonic()))
         except BaseException:
             self.stop()
             raise
+
+    @property
+    def actors(self) -> tuple[NamedActor, ...]:
+        """Those whose engine runs, with whatever weights."""
+        with self._lock:
+            self._look()
+            return tuple(m.actor for m in self._members if m.state != "starting")
+
+    @property
+    def serving(self) -> tuple[NamedActor, ...]:
+        """Those that have the run's weights."""
+        with self._lock:
+            return tuple(m.actor for m in self._members if m.state == "serving")
+
+    @property
+    def lacks_weights(self) -> bool:
+        """Whether an engine runs that was not sent the run's weights yet."""
+        with self._lock:
+            self._look()
+            return any(member.state == "started" for member in self._members)
+
+    def serve(self, actors: Sequence[NamedActor]) -> None:
+        """Let prompts go to ``actors`` from now on: they have the run's weights."""
+        with self._lock:
+            known = {actor.id for actor in actors}
+            for member in self._members:
+                if member.actor.id in known and member.state == "started":
+                    member.state = "serving"
+
+    def _look(self) -> None:
+        for member in self._members:
+            if (error := member.look()) is not None:
+                self.failed(member.actor, error)
+
+    def failed(self, actor: NamedActor, error: CoevolveError) -> None:
+        """Start a generator anew, unless that was done already.
+
+        Raises:
+            BudgetSpentError: generators failed too often.
+            CoevolveError: ``error``, where the pool was stopped.
+        """
+        with self._lock:
+            if self._stopped:
+                raise error
+            for member in self._members:
+                if member.actor is actor:
+                    member.kill()
+                    self._budget.spend(member.name, error)
+                    member.launch()
+
+    def check(self, seconds: float) -> list[NamedActor]:
+        """Start those anew that are dead, or give no sign of life for ``seconds``; who they were.
+
+        Raises:
+            BudgetSpentError: generators failed too often.
+        """
+        found = silent(self.actors, seconds)
+        for actor, error in found:
+            self.failed(actor, error)
+        return [actor for actor, _ in found]
 
     def generate(
         self,
@@ -106,96 +180,102 @@ class GeneratorPool:
         max_tokens: int,
         temperature: float,
         seed: int,
+        done: Container[str] = (),
     ) -> Iterator[ObjectRef[Generation]]:
         """Sample ``completions`` completions of each prompt.
 
         The work is handed out at once; references to ``Generation`` come as prompts end,
         in no fixed order: sort by prompt where order matters. The same prompts, seed and
-        weights give the same tokens and log-probabilities (CPU).
+        weights give the same tokens and log-probabilities (CPU, while no generator fails).
 
         Args:
-            prompts: the batch.
+            prompts: the batch; each goes to the generator with the least to do.
             completions: completions per prompt.
             max_tokens: longest completion; less where the context has less room.
             temperature: 0 is greedy, with one completion per prompt.
             seed: fixes all that is drawn.
+            done: ids of prompts that need not be asked again when their generator fails. A
+                prompt may come twice where its end was not known in time.
 
         Raises:
             DeadlineError: the batch was not done within ``deadlines.generate``.
-            CoevolveError: a generator failed.
+            BudgetSpentError: generators failed too often.
+            CoevolveError: raised by a generator about a prompt.
         """
-        end = time.monotonic() + self._config.deadlines.generate
-        weights = [_expected_tokens(prompt, completions, max_tokens) for prompt in prompts]
-        streams: dict[ObjectRefGenerator, NamedActor] = {}
-        shares = balance(weights, len(self.actors))
-        seeds = np.random.SeedSequence(seed).generate_state(len(self.actors))
-        for actor, share, own_seed in zip(self.actors, shares, seeds, strict=True):
-            if share:
-                sampling = Sampling(completions, max_tokens, temperature, int(own_seed))
-                method = actor.handle.generate.options(num_returns="streaming")
-                streams[method.remote([prompts[i] for i in share], sampling)] = actor
-        return self._gather(streams, end, len(prompts))
+        streams = Streams(self, self._config.deadlines, len(prompts))
+        sampling = Sampling(completions, max_tokens, temperature, seed)
+        return streams.run(list(prompts), sampling, done)
 
-    def _gather(
-        self, streams: dict[ObjectRefGenerator, NamedActor], end: float, expected: int
-    ) -> Iterator[ObjectRef[Generation]]:
-        """References from all streams, whichever has one first."""
-        seconds = self._config.deadlines.generate
-        got = 0
-        held: dict[ObjectRefGenerator, ObjectRef[Generation]] = {}
-        while streams:
-            ready, _ = ray.wait(
-                list(streams), num_returns=1, timeout=max(0.0, end - time.monotonic())
-            )
-            if not ready:
-                names = ", ".join(actor.name for actor in streams.values())
-                raise DeadlineError(f"{expected - got} of {expected} prompts from {names}", seconds)
-            stream = ready[0]
-            actor = streams[stream]
-            try:
-                reference = next(stream)
-            except StopIteration:
-                del streams[stream]
-                self._check(stream, actor)
-                if stream in held:
-                    yield self._sound(held.pop(stream), actor)
-                continue
-            got += 1
-            if stream in held:
-                yield held[stream]
-            held[stream] = reference
+    def deal(self, prompts: Sequence[Prompt], sampling: Sampling) -> dict[Member, list[Prompt]]:
+        """Each prompt to the serving generator with the fewest tokens outstanding, long ones first.
 
-    def _check(self, stream: ObjectRefGenerator, actor: NamedActor) -> None:
-        """Raise what a stream that has come to its end died of, if it did."""
-        wait_for(stream.completed(), seconds=30.0, what=f"the end of {actor.name}", actors=[actor])
+        Empty where none is serving.
+        """
+        cost = {p.id: expected_tokens(p, sampling) for p in prompts}
+        with self._lock:
+            serving = [member for member in self._members if member.state == "serving"]
+            shares: dict[Member, list[Prompt]] = {}
+            if not serving:
+                return shares
+            for prompt in sorted(prompts, key=lambda p: -cost[p.id]):
+                member = min(serving, key=lambda m: m.outstanding)
+                member.outstanding += cost[prompt.id]
+                shares.setdefault(member, []).append(prompt)
+        order = {prompt.id: place for place, prompt in enumerate(prompts)}
+        return {m: sorted(share, key=lambda p: order[p.id]) for m, share in shares.items()}
 
-    def _sound(self, reference: ObjectRef[Generation], actor: NamedActor) -> ObjectRef[Generation]:
-        """The last reference of a stream: Ray puts what an actor raised in its place."""
-        wait_for(reference, seconds=30.0, what=f"the last prompt of {actor.name}", actors=[actor])
-        return reference
+    def relieve(self, member: Member, actor: NamedActor, tokens: float) -> None:
+        """Take ``tokens`` off what ``actor`` has to do, if it still holds the place."""
+        with self._lock:
+            if member.actor is actor:
+                member.outstanding = max(0.0, member.outstanding - tokens)
 
-    def checksums(self) -> list[dict[str, str]]:
-        """Per engine: SHA-256 of what it computes with, by Hugging Face parameter name."""
-        return self._each("checksums", "checksums of the generators' weights")
+    def sample_each(
+        self, prompts: Sequence[Prompt], sampling: Sampling
+    ) -> list[tuple[NamedActor, ObjectRef[list[Generation]]]]:
+        """Ask every serving engine for the same prompts. References come at once."""
+        return [(a, a.handle.sample.remote(list(prompts), sampling)) for a in self.serving]
 
-    def versions(self) -> list[int]:
-        """Per engine: version of its weights."""
-        return self._each("version", "the generators' weight versions")
+    def checksums(self) -> dict[str, dict[str, str]]:
+        """By name of each serving engine: SHA-256 of what it computes with, by parameter name."""
+        actors = self.serving
+        found = self._ask(actors, "checksums", "checksums of the generators' weights")
+        return {actor.name: sums for actor, sums in zip(actors, found, strict=True)}
 
-    def _each(self, method: str, what: str) -> list[Any]:
-        references = [getattr(actor.handle, method).remote() for actor in self.actors]
+    def versions_of(self, actors: Sequence[NamedActor]) -> list[int]:
+        """Version of the weights of each of ``actors``."""
+        return self._ask(actors, "version", "the generators' weight versions")
+
+    def _ask(self, actors: Sequence[NamedActor], method: str, what: str) -> list[Any]:
+        references = [getattr(actor.handle, method).remote() for actor in actors]
         seconds = self._config.transfer.deadline
-        return list(wait_for(references, seconds=seconds, what=what, actors=self.actors))
+        return list(wait_for(references, seconds=seconds, what=what, actors=actors))
+
+    def wait_for_one(self) -> None:
+        """Wait until at least one engine runs.
+
+        Raises:
+            DeadlineError: none does, after ``deadlines.start``.
+        """
+        seconds = self._config.deadlines.start
+        end = time.monotonic() + seconds
+        while not self.actors:
+            if time.monotonic() > end:
+                raise DeadlineError("a generator to start anew", seconds)
+            time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
         """End all engines: in good order within ``deadlines.stop``, then by force."""
-        stop_actors(self.actors, seconds=self._config.deadlines.stop)
+        with self._lock:
+            self._stopped = True
+            actors = [member.actor for member in self._members]
+        stop_actors(actors, seconds=self._config.deadlines.stop)
 
 
-def _expected_tokens(prompt: Prompt, completions: int, max_tokens: int) -> float:
+def expected_tokens(prompt: Prompt, sampling: Sampling) -> float:
     """Rough work of a prompt, in tokens: the driver has no tokenizer, so four letters are one."""
     letters = sum(len(message.text()) for message in prompt.messages)
-    return letters / 4 + completions * max_tokens
+    return letters / 4 + sampling.completions * sampling.max_tokens
 
 
 def _resources(config: RunConfig) -> dict[str, Any]:

@@ -10,19 +10,25 @@ import ray
 
 from actors.engine import thread_environment, with_devices
 from actors.learner_rank import LearnerRank
+from actors.place import HEALTH
 from actors.refs import GroupRef
 from actors.stopping import stop_actors
-from actors.waiting import NamedActor, wait_for
+from actors.waiting import ActorError, NamedActor, silent, wait_for
 from contracts.config import RunConfig
-from contracts.errors import CoevolveError, IntegrityError, UserError
+from contracts.errors import CoevolveError, DeadlineError, UserError
 from contracts.types import UpdateReport
 from learner.checkpoint import Checkpoint, CheckpointError
 from learner.packing import balance
 
 if TYPE_CHECKING:
-    from actors.generator_pool import GeneratorPool
-    from actors.transfer.report import TransferReport
+    from ray import ObjectRef
 
+    from actors.gap import Gap
+    from actors.transfer.report import TransferReport
+    from contracts.types import Generation
+
+SURVIVED = (DeadlineError, ActorError)
+"""Errors about a generator, which rank 0 raises of a broadcast and all ranks survive."""
 PHASES = 4
 """Of a broadcast, each with a deadline: init (after a failure), start, transfer, finish."""
 Survived = tuple[type[CoevolveError], ...]
@@ -42,7 +48,6 @@ class LearnerGroup:
     def __init__(self, config: RunConfig, actors: Sequence[NamedActor]) -> None:
         self._config = config
         self.actors = tuple(actors)
-        self._generators: GeneratorPool | None = None
         self._broken = False
 
     @classmethod
@@ -59,7 +64,9 @@ class LearnerGroup:
             CoevolveError: a rank failed to start.
         """
         config = with_devices(config)
-        kind = ray.remote(LearnerRank).options(**_resources(config))
+        # A sign of life is given by a thread of its own, while the rank is at work.
+        kind = ray.remote(concurrency_groups={HEALTH: 1})(LearnerRank)
+        kind = kind.options(**_resources(config))
         actors = []
         for rank in range(config.learner.ranks):
             log = log_folder.resolve() / f"learner-{rank}.log"
@@ -107,41 +114,49 @@ class LearnerGroup:
         reports: list[UpdateReport] = self._wait(references, seconds, "an update of the learner")
         return reports[0]
 
-    def connect(self, generators: GeneratorPool) -> None:
-        """Open the way for weights from rank 0 to every generator.
+    def connect(self, generators: Sequence[NamedActor]) -> None:
+        """Open the way for weights from rank 0 to ``generators``; any way before is given up.
 
         Raises:
             DeadlineError: a generator did not join in time; names it.
             CoevolveError: a generator or the rank failed.
         """
-        self._generators = generators
-        first = self.actors[0]
         # vLLM is imported on the way, which takes its time on a busy machine.
-        wait_for(
-            first.handle.connect.remote(generators.actors),
-            seconds=self._config.transfer.deadline + self._config.deadlines.start,
-            what="the learner to connect to the generators",
-            actors=[first],
-        )
+        seconds = self._config.transfer.deadline + self._config.deadlines.start
+        first = self.actors[0]
+        reference = first.handle.connect.remote(generators)
+        self._wait([reference], seconds, "the learner to connect to the generators", SURVIVED)
 
     def broadcast(self, version: int) -> TransferReport:
-        """Send the weights to every generator, as ``version``.
+        """Send the weights to every connected generator, as ``version``.
 
         Raises:
-            DeadlineError: a phase did not end in time; names phase and generator.
-            IntegrityError: a generator has another version afterwards.
-            CoevolveError: a generator or a rank failed.
+            DeadlineError: a phase did not end in time; names phase and generator. The next
+                broadcast makes a new transfer group.
+            ActorError: a generator or a rank failed.
         """
-        if self._generators is None:
-            raise RuntimeError("connect the generators before a broadcast")
         seconds = PHASES * (self._config.transfer.deadline + SLACK_SECONDS)
         what = f"the weight broadcast of version {version}"
-        reports = self._all("broadcast", version, seconds=seconds, what=what)
-        found = self._generators.versions()
-        if found != [version] * len(found):
-            raise IntegrityError(f"after {what} the generators have versions {found}")
-        report: TransferReport = reports[0]
+        references = [actor.handle.broadcast.remote(version) for actor in self.actors]
+        report: TransferReport = self._wait(references, seconds, what, SURVIVED)[0]
         return report
+
+    def check(self) -> None:
+        """See whether all ranks live.
+
+        Raises:
+            ActorError: one is dead, or gave no sign of life within ``deadlines.health``.
+        """
+        for _actor, error in silent(self.actors, self._config.deadlines.health):
+            self._broken = True
+            raise error
+
+    def gap(self, generations: ObjectRef[list[Generation]]) -> Gap:
+        """How far the log-probabilities of generations are from the learner's own."""
+        seconds = self._config.deadlines.update
+        what = "the learner's log-probabilities of completions"
+        gaps: list[Gap] = self._all("gap", [generations], seconds=seconds, what=what)
+        return gaps[0]
 
     def checksums(self) -> dict[str, str]:
         """SHA-256 of each weight as exported, by Hugging Face parameter name."""
@@ -229,12 +244,16 @@ class LearnerGroup:
         self, references: Sequence[Any], seconds: float, what: str, survived: Survived = ()
     ) -> list[Any]:
         """Results of all ranks. After an error, unless it is a ``survived`` one, all are lost."""
+        health = self._config.deadlines.health
+        actors = self.actors[: len(references)]
         try:
-            return list(wait_for(references, seconds=seconds, what=what, actors=self.actors))
+            found = wait_for(references, seconds=seconds, what=what, actors=actors, health=health)
         except BaseException as error:
             # Ranks that wait for a lost one in a collective cannot be stopped in good order.
-            self._broken = self._broken or not isinstance(error, survived)
+            lost = isinstance(error, ActorError) and error.actor in {a.name for a in self.actors}
+            self._broken = self._broken or lost or not isinstance(error, survived)
             raise
+        return list(found)
 
     def stop(self) -> None:
         """End all ranks: in good order within ``deadlines.stop``, then by force."""

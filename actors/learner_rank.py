@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
+from actors.gap import Gap, gap_of
 from actors.logs import redirect_output
+from actors.place import sign_of_life
 from actors.waiting import NamedActor, wait_for
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from actors.transfer.report import TransferReport
     from actors.transfer.sender import Sender
     from contracts.config import RunConfig
-    from contracts.types import Group, UpdateReport
+    from contracts.types import Generation, Group, UpdateReport
     from learner.engine import Learner
 
 
@@ -38,6 +40,10 @@ class LearnerRank:
         self._model_folder = model_folder
         self._learner: Learner
         self._sender: Sender | None = None
+
+    @sign_of_life
+    def ping(self) -> None:
+        """A sign of life, also while the rank is at work."""
 
     def meeting_place(self) -> tuple[str, int]:
         """Address and free port of this process, for all ranks to meet at."""
@@ -108,6 +114,22 @@ class LearnerRank:
         for _ in self._learner.weights():
             pass
         return None
+
+    def gap(self, reference: Sequence[ObjectRef[list[Generation]]]) -> Gap:
+        """How far the log-probabilities of generations are from the learner's. Collective.
+
+        Args:
+            reference: of the generations, wrapped so that it comes as a reference.
+        """
+        from learner.samples import generated_samples
+
+        generations: list[Generation] = []
+        if self._rank == 0:
+            seconds = self._config.deadlines.generate
+            generations = wait_for(reference[0], seconds=seconds, what="completions to compare")
+        samples = generated_samples(generations)
+        ours = self._learner.logprobs(samples)
+        return gap_of([sample.logprobs for sample in samples], ours)
 
     def checksums(self) -> dict[str, str]:
         """SHA-256 of each weight as exported. Collective."""

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import ray
 
+from actors.faults import RestartBudget, Tell
 from actors.logs import redirect_output
-from actors.waiting import NamedActor, wait_for
-from contracts.config import RecycleConfig, RunConfig
+from actors.place import HEALTH, Place, sign_of_life, wait_until_alive
+from actors.waiting import ActorError, NamedActor, wait_for
+from contracts.config import DeadlineConfig, RecycleConfig, RunConfig
 from contracts.types import Prompt
 from recycler.recycle import recycle
 
@@ -34,9 +36,9 @@ class RecyclerActor:
         self._config = config
         self._deadline = deadline
 
-    def ready(self) -> bool:
-        """Answers once the actor is up."""
-        return True
+    @sign_of_life
+    def ping(self) -> None:
+        """A sign of life, also at work."""
 
     def recycle(self, refs: Sequence[ObjectRef[Group]], seed: int) -> list[Prompt]:
         """Judge and reflection prompts of the groups behind ``refs``."""
@@ -45,53 +47,61 @@ class RecyclerActor:
 
 
 class Recycler:
-    """The recycler as the controller sees it: every call has a deadline.
+    """The recycler as the controller sees it: every call has a deadline, and outlives the actor.
 
     Args:
-        actor: the started actor, with its name and log.
-        deadline: seconds that recycling a batch may take.
+        place: of the actor.
+        deadlines: how long recycling a batch, and a sign of life, may take.
     """
 
-    def __init__(self, actor: NamedActor, *, deadline: float) -> None:
-        self._actor, self._deadline = actor, deadline
+    def __init__(self, place: Place, deadlines: DeadlineConfig) -> None:
+        self._place, self._deadlines = place, deadlines
 
     @classmethod
-    def start(cls, config: RunConfig, log_folder: Path) -> Recycler:
-        """Start the actor.
-
-        It holds nothing between calls, so Ray may start it anew and ask it once more.
+    def start(cls, config: RunConfig, log_folder: Path, *, tell: Tell = lambda _: None) -> Recycler:
+        """Start the actor. ``tell`` is called with each fault that is mended.
 
         Raises:
             DeadlineError: it did not start in time.
         """
-        remote = ray.remote(num_cpus=0, max_restarts=3, max_task_retries=3)(RecyclerActor)
+        remote = ray.remote(num_cpus=0, concurrency_groups={HEALTH: 1})(RecyclerActor)
         log = log_folder.absolute() / "recycler.log"
-        handle = remote.remote(config.recycle, config.deadlines.grade, log)
-        actor = NamedActor(handle, "recycler", log)
-        wait_for(
-            handle.ready.remote(),
-            seconds=config.deadlines.start,
-            what="the start of the recycler",
-            actors=[actor],
-        )
-        return cls(actor, deadline=config.deadlines.grade)
+
+        def launch() -> NamedActor:
+            handle = remote.remote(config.recycle, config.deadlines.grade, log)
+            return NamedActor(handle, "recycler", log)
+
+        place = Place(launch, RestartBudget("recycler", config.faults, tell))
+        what = "the start of the recycler"
+        wait_until_alive([place.actor], seconds=config.deadlines.start, what=what)
+        return cls(place, config.deadlines)
 
     def recycle(self, refs: Sequence[ObjectRef[Group]], seed: int) -> list[Prompt]:
         """Judge and reflection prompts of the groups behind ``refs``, which stay where they are.
 
+        It holds nothing between calls, so a new actor is asked once more where one failed.
+
         Raises:
             DeadlineError: a group, or the prompts, did not come in time.
-            ActorError: the actor died more often than it is restarted.
+            BudgetSpentError: the actor failed too often.
         """
-        # References inside a list reach the actor as references: the driver fetches nothing.
-        prompts: list[Prompt] = wait_for(
-            self._actor.handle.recycle.remote(list(refs), seed),
-            seconds=self._deadline,
-            what="recycled prompts",
-            actors=[self._actor],
-        )
-        return prompts
+        while True:
+            actor = self._place.actor
+            # References inside a list reach the actor as references: the driver fetches nothing.
+            reference = actor.handle.recycle.remote(list(refs), seed)
+            try:
+                prompts: list[Prompt] = wait_for(
+                    reference,
+                    seconds=self._deadlines.grade,
+                    what="recycled prompts",
+                    actors=[actor],
+                    health=self._deadlines.health,
+                )
+            except ActorError as error:
+                self._place.failed(actor, error)
+            else:
+                return prompts
 
     def stop(self) -> None:
         """End the actor. It has nothing to put in order."""
-        ray.kill(self._actor.handle)
+        self._place.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 from actors.graders.processes import GraderProcesses
 from actors.graders.registry import settle
 from actors.logs import redirect_output
+from actors.place import sign_of_life
 from contracts.types import Generation, Group, GroupSummary
 from recycler.outcomes import PLAIN, ReflectionRewards, reward_reflection
 
@@ -35,9 +36,9 @@ class Verifier:
         self._processes = GraderProcesses(workers=workers, deadline=deadline)
         self._rewards = rewards
 
-    def ready(self) -> bool:
-        """Answer once the actor is up."""
-        return True
+    @sign_of_life
+    def ping(self) -> None:
+        """A sign of life, also while groups are being graded."""
 
     def grade(self, generation: Generation) -> tuple[Group, GroupSummary]:
         """The group that ``generation`` becomes, and its summary, as two objects.

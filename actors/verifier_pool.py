@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 
+from actors.faults import RestartBudget, Tell
 from actors.graders.registry import grader
+from actors.place import HEALTH, Place, wait_until_alive
 from actors.verifier import Verifier
-from actors.waiting import NamedActor, wait_for
-from contracts.config import RunConfig
+from actors.waiting import ActorError, NamedActor, silent, wait_for
+from contracts.config import DeadlineConfig, RunConfig
 from contracts.errors import DeadlineError
 
 if TYPE_CHECKING:
@@ -25,23 +30,42 @@ WORKERS_PER_ACTOR = 4
 """Grader processes of one actor; more are spread over more actors."""
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A generation that an actor was asked to grade, and the group that it will become."""
+
+    generation: ObjectRef[Generation]
+    group: ObjectRef[Group]
+    place: Place
+    actor: NamedActor
+
+
+Jobs = dict["ObjectRef[GroupSummary]", Job]
+"""By the reference of the summary, which comes at the same time as the group."""
+
+
 class VerifierPool:
     """Verifier actors behind one stream. Bulk data stays in the object store.
 
+    An actor that dies or freezes is started anew, on a budget, and asked once more: grading
+    has no state. Several threads may grade at once.
+
     Args:
-        actors: the started actors, with their names and logs.
-        deadline: seconds without any group coming back after which grading has failed.
-        stop_seconds: seconds for an orderly end.
+        places: of the started actors.
+        deadlines: without any group for ``grade`` seconds grading has failed.
     """
 
-    def __init__(self, actors: list[NamedActor], *, deadline: float, stop_seconds: float) -> None:
-        self._actors = actors
-        self._deadline, self._stop_seconds = deadline, stop_seconds
-        self._turn = cycle(actors)
+    def __init__(self, places: list[Place], deadlines: DeadlineConfig) -> None:
+        self._places, self._deadlines = places, deadlines
+        self._turn = cycle(places)
 
     @classmethod
-    def start(cls, config: RunConfig, log_folder: Path) -> VerifierPool:
+    def start(
+        cls, config: RunConfig, log_folder: Path, *, tell: Tell = lambda _: None
+    ) -> VerifierPool:
         """Start the actors that ``config.verifiers`` asks for.
+
+        ``tell`` is called with each fault that is mended.
 
         Raises:
             UserError: ``tasks.verifier`` names a grader that does not exist.
@@ -49,23 +73,23 @@ class VerifierPool:
         """
         grader(config.tasks.verifier)
         workers = config.verifiers.workers
-        remote = ray.remote(num_cpus=0, max_restarts=3, max_task_retries=3)(Verifier)
+        remote = ray.remote(num_cpus=0, concurrency_groups={HEALTH: 1})(Verifier)
         count = math.ceil(workers / WORKERS_PER_ACTOR)
-        actors = []
-        for index in range(count):
+        budget = RestartBudget("verifiers", config.faults, tell)
+
+        def launch(index: int) -> NamedActor:
             share = workers // count + (index < workers % count)
             log = log_folder.absolute() / f"verifier-{index}.log"
             handle = remote.options(max_concurrency=share + 1).remote(
                 share, config.verifiers.deadline, log
             )
-            actors.append(NamedActor(handle, f"verifier {index}", log))
-        wait_for(
-            [actor.handle.ready.remote() for actor in actors],
-            seconds=config.deadlines.start,
-            what="the start of the verifiers",
-            actors=actors,
-        )
-        return cls(actors, deadline=config.deadlines.grade, stop_seconds=config.deadlines.stop)
+            return NamedActor(handle, f"verifier {index}", log)
+
+        places = [Place(partial(launch, index), budget) for index in range(count)]
+        actors = [place.actor for place in places]
+        what = "the start of the verifiers"
+        wait_until_alive(actors, seconds=config.deadlines.start, what=what)
+        return cls(places, config.deadlines)
 
     def grade(
         self, generations: Iterable[ObjectRef[Generation]]
@@ -77,38 +101,84 @@ class VerifierPool:
 
         Raises:
             DeadlineError: for ``deadlines.grade`` seconds no group came back.
-            ActorError: an actor died more often than it is restarted.
+            BudgetSpentError: actors failed too often.
             UserError: a prompt names a grader that does not exist.
         """
-        groups: dict[ObjectRef[GroupSummary], ObjectRef[Group]] = {}
+        jobs: Jobs = {}
         for generation in generations:
-            group, summary = next(self._turn).handle.grade.options(num_returns=2).remote(generation)
-            groups[summary] = group
-            yield from self._done(groups, seconds=0.0)
-        while groups:
-            before = len(groups)
-            yield from self._done(groups, seconds=self._deadline)
-            if len(groups) == before:
-                names = ", ".join(actor.name for actor in self._actors)
-                raise DeadlineError(f"{before} groups to be graded by {names}", self._deadline)
+            self._send(generation, jobs)
+            yield from self._done(jobs, seconds=0.0)
+        last = time.monotonic()
+        while jobs:
+            before = len(jobs)
+            span = min(self._deadlines.health, self._deadlines.grade)
+            yield from self._done(jobs, seconds=span)
+            if len(jobs) < before:
+                last = time.monotonic()
+            elif time.monotonic() - last >= self._deadlines.grade:
+                names = ", ".join(place.actor.name for place in self._places)
+                raise DeadlineError(
+                    f"{before} groups to be graded by {names}", self._deadlines.grade
+                )
+            else:
+                self._check()
+
+    def _send(self, generation: ObjectRef[Generation], jobs: Jobs) -> None:
+        place = next(self._turn)
+        actor = place.actor
+        group, summary = actor.handle.grade.options(num_returns=2).remote(generation)
+        jobs[summary] = Job(generation, group, place, actor)
 
     def _done(
-        self, groups: dict[ObjectRef[GroupSummary], ObjectRef[Group]], *, seconds: float
+        self, jobs: Jobs, *, seconds: float
     ) -> Iterator[tuple[ObjectRef[Group], GroupSummary]]:
-        """Take the groups that are done out of ``groups``, waiting up to ``seconds`` for one."""
-        ready, _ = ray.wait(list(groups), num_returns=1, timeout=seconds)
+        """Take the groups that are done out of ``jobs``, waiting up to ``seconds`` for one.
+
+        Those of an actor that failed are sent again.
+        """
+        if not jobs:
+            return
+        ready, _ = ray.wait(list(jobs), num_returns=1, timeout=seconds)
         if not ready:
             return
-        ready, _ = ray.wait(list(groups), num_returns=len(groups), timeout=0)
-        summaries: list[Any] = wait_for(
-            ready, seconds=self._deadline, what="summaries of graded groups", actors=self._actors
-        )
+        ready, _ = ray.wait(list(jobs), num_returns=len(jobs), timeout=0)
+        try:
+            summaries = self._fetch(ready)
+        except ActorError:
+            summaries = [self._fetch_one(ref, jobs) for ref in ready]
         for ref, summary in zip(ready, summaries, strict=True):
-            yield groups.pop(ref), summary
+            job = jobs.pop(ref)
+            if summary is None:
+                self._send(job.generation, jobs)
+            else:
+                yield job.group, summary
+
+    def _fetch(self, refs: list[ObjectRef[GroupSummary]]) -> list[Any]:
+        actors = [place.actor for place in self._places]
+        what = "summaries of graded groups"
+        found: list[Any] = wait_for(refs, seconds=self._deadlines.grade, what=what, actors=actors)
+        return found
+
+    def _fetch_one(self, ref: ObjectRef[GroupSummary], jobs: Jobs) -> GroupSummary | None:
+        """A summary; None where its actor failed, which is mended."""
+        try:
+            summary: GroupSummary = self._fetch([ref])[0]
+        except ActorError as error:
+            jobs[ref].place.failed(jobs[ref].actor, error)
+            return None
+        return summary
+
+    def _check(self) -> None:
+        """Start actors anew that give no sign of life; what they were asked for fails with them."""
+        by_name = {place.actor.name: place for place in self._places}
+        actors = [place.actor for place in self._places]
+        for actor, error in silent(actors, self._deadlines.health):
+            by_name[actor.name].failed(actor, error)
 
     def stop(self) -> None:
         """End the actors and their grader processes, by force where they do not answer."""
-        calls = [actor.handle.stop.remote() for actor in self._actors]
-        ray.wait(calls, num_returns=len(calls), timeout=self._stop_seconds)
-        for actor in self._actors:
-            ray.kill(actor.handle)
+        actors = [place.actor for place in self._places]
+        calls = [actor.handle.stop.remote() for actor in actors]
+        ray.wait(calls, num_returns=len(calls), timeout=self._deadlines.stop)
+        for place in self._places:
+            place.close()

@@ -52,12 +52,34 @@ class ActorError(CoevolveError):
         return type(self), (self.actor, self.cause, self.log)
 
 
+def silent(actors: Sequence[NamedActor], seconds: float) -> list[tuple[NamedActor, ActorError]]:
+    """Those of ``actors`` that are dead, or give no sign of life within ``seconds``.
+
+    All are asked at once, by their method ``ping``.
+    """
+    if not actors:
+        return []
+    asked = {actor.handle.ping.remote(): actor for actor in actors}
+    ray.wait(list(asked), num_returns=len(asked), timeout=seconds)
+    found = []
+    for reference, actor in asked.items():
+        try:
+            wait_for(reference, seconds=0.0, what=f"a sign of life of {actor.name}", actors=[actor])
+        except DeadlineError:
+            cause = f"no sign of life for {seconds:g} s"
+            found.append((actor, ActorError(actor.name, cause, actor.log)))
+        except ActorError as error:
+            found.append((actor, error))
+    return found
+
+
 def wait_for(
     refs: ObjectRef[Any] | Sequence[ObjectRef[Any]],
     *,
     seconds: float,
     what: str,
     actors: Sequence[NamedActor] = (),
+    health: float | None = None,
 ) -> Any:
     """Results of ``refs``, within ``seconds``. The first failure ends the wait for all.
 
@@ -67,6 +89,8 @@ def wait_for(
         what: what is waited for, as a noun phrase: it follows "waiting for" in messages.
         actors: actors that may be at fault. Where there is one per reference, in the same
             order, a passed deadline names those that did not answer.
+        health: where given, ``actors`` are asked for a sign of life whenever nothing came for
+            so many seconds, so that a frozen one is known long before the deadline.
 
     Raises:
         DeadlineError: not all results came in time.
@@ -79,7 +103,12 @@ def wait_for(
     pending = list(dict.fromkeys(many))
     while pending:
         left = max(0.0, end - time.monotonic())
-        done, pending = ray.wait(pending, num_returns=1, timeout=left)
+        span = left if health is None else min(health, left)
+        done, pending = ray.wait(pending, num_returns=1, timeout=span)
+        if not done and span < left:
+            for _actor, error in silent(actors, health or left):
+                raise error
+            continue
         if not done:
             raise DeadlineError(what + _silent(many, pending, actors), seconds)
         if pending:

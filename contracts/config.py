@@ -253,6 +253,10 @@ class LearnerConfig(Section):
 class TransferConfig(Section):
     """The weight broadcast from learner to generators."""
 
+    when: Literal["at_once", "between_batches"] = "at_once"
+    """With `max_staleness` above 0: whether new weights are taken up in the middle of
+    completions, which then carry the version of each token, or when a batch has ended."""
+
     backend: Literal["auto", "gloo", "nccl"] = "auto"
     """`auto`: NCCL where generators and learner are on GPUs, else gloo."""
     bucket_mib: Count = 256
@@ -261,6 +265,11 @@ class TransferConfig(Section):
     """Seconds each phase of a broadcast may take."""
     checksum_every: OptionalCount = 10
     """Compare checksums of engines and export every so many versions; 0: never."""
+    probe_every: OptionalCount = 25
+    """Compare log-probabilities of engines and learner on a few prompts every so many versions;
+    0: never."""
+    probe_tolerance: Annotated[float, Field(gt=0)] | None = None
+    """Mean difference, in nats, that ends the run; null: 0.0001 in float32, 0.15 in bfloat16."""
 
 
 class EvaluationConfig(Section):
@@ -276,6 +285,18 @@ class EvaluationConfig(Section):
     """Answers per held-out task sampled at start; the fixed set that judging is measured on."""
     greedy: bool = True
     """Also evaluate greedily at start and end."""
+
+
+class FaultConfig(Section):
+    """What is put up with before a run ends."""
+
+    restarts: OptionalCount = 5
+    """Restarts of each kind of actor (generator, verifier, recycler) within `window`."""
+    window: Seconds = 600.0
+    """Seconds after which a restart is forgotten."""
+    resumes: OptionalCount = 3
+    """How often the whole run goes on from its last checkpoint by itself, after the learner
+    died or a budget was spent."""
 
 
 class CheckpointConfig(Section):
@@ -300,6 +321,10 @@ class DeadlineConfig(Section):
     """An update of the learner."""
     stop: Seconds = 15.0
     """Orderly end of an actor, before it is killed."""
+    health: Seconds = 30.0
+    """Sign of life of an actor that is asked for one; a frozen one is killed after it."""
+    grace: Seconds = 25.0
+    """Time to save a checkpoint after SIGTERM or Ctrl-C; a second signal ends the run at once."""
 
 
 class RunConfig(Section):
@@ -319,6 +344,9 @@ class RunConfig(Section):
     """Tasks solved per step."""
     schedule: Literal["merged", "sequential"] = "merged"
     """`merged`: recycled prompts join the next step's solve prompts. `sequential`: the paper's."""
+    max_staleness: OptionalCount = 0
+    """Weight versions that a trained token may be behind. 0: generation and training take turns.
+    k: up to k batches are generated ahead of the learner."""
     model: ModelConfig = ModelConfig()
     """The model."""
     tasks: TaskConfig = TaskConfig()
@@ -339,6 +367,8 @@ class RunConfig(Section):
     """Evaluation."""
     checkpoints: CheckpointConfig = CheckpointConfig()
     """Checkpoints."""
+    faults: FaultConfig = FaultConfig()
+    """Restarts after faults."""
     deadlines: DeadlineConfig = DeadlineConfig()
     """Deadlines."""
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
@@ -368,10 +398,14 @@ class RunConfig(Section):
         return self
 
     @property
+    def batches_per_step(self) -> int:
+        """Batches trained per step, each making a weight version: the paper's order has two."""
+        return 2 if self.schedule == "sequential" and self.recycle.enabled else 1
+
+    @property
     def total_updates(self) -> int:
         """Optimiser updates of the whole run: what the learning-rate schedule counts."""
-        phases = 2 if self.schedule == "sequential" and self.recycle.enabled else 1
-        return self.steps * self.learner.updates_per_step * phases
+        return self.steps * self.learner.updates_per_step * self.batches_per_step
 
     @property
     def folder(self) -> Path:

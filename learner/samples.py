@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from contracts.config import LearnerConfig
-from contracts.types import Group, Objective, Sample
+from contracts.types import Generation, Group, Objective, Sample
 from learner.advantages import advantages_of
 
 
@@ -74,3 +74,23 @@ def supervised_sample(
         kl_weights=zeros,
         version=0,
     )
+
+
+def generated_samples(generations: Sequence[Generation]) -> list[Sample]:
+    """Samples with nothing to learn, to compare log-probabilities by; none of empty completions."""
+    return [
+        Sample(
+            group=generation.prompt.id,
+            objective=generation.prompt.objective,
+            prompt_tokens=generation.prompt_tokens,
+            tokens=completion.tokens,
+            logprobs=completion.logprobs,
+            policy_weights=np.zeros(len(completion.tokens), np.float32),
+            supervised_weights=np.zeros(len(completion.tokens), np.float32),
+            kl_weights=np.zeros(len(completion.tokens), np.float32),
+            version=completion.oldest_version,
+        )
+        for generation in generations
+        for completion in generation.completions
+        if len(completion.tokens)
+    ]

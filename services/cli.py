@@ -128,6 +128,20 @@ def report(
     typer.echo(write_report(folder))
 
 
+@app.command()
+def audit(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or a name in runs/.")],
+) -> None:
+    """Check a run's ledger: every task once per epoch; versions, labels and counts."""
+    folder = find_run(run)
+    from services.audit import audit as check
+
+    result = check(folder)
+    typer.echo(result.text)
+    if result.faults:
+        raise typer.Exit(FAILED)
+
+
 app.command()(grade)
 app.command()(templates)
 app.command()(recycle)
@@ -139,10 +153,10 @@ def run(config: RunConfig, *, existing: Existing) -> None:
     Raises:
         CoevolveError: with a note on where the logs are, where there are any.
     """
-    with logs_noted(config.folder), stop_on_signals():
+    with logs_noted(config.folder), stop_on_signals() as stop:
         from services.training import train as train_run
 
-        folder = train_run(config, existing=existing)
+        folder = train_run(config, existing=existing, stop=stop)
     typer.echo(f"Run folder: {folder}\nReport: {folder / 'report.html'}")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
-from services.records import EvaluationRecord, StepMetrics, StepTiming, Update
+from services.records import EvaluationRecord, FaultRecord, StepMetrics, StepTiming, Update
 
 if TYPE_CHECKING:
     from threading import Thread
@@ -43,6 +43,7 @@ class Metrics:
         self._groups = self._counter("groups", "Groups by objective", "objective")
         self._dropped = self._counter("groups_dropped", "Groups without signal", "objective")
         self._grades = self._counter("grades", "Completions by grade", "reason")
+        self._faults = self._counter("faults", "Faults that were mended", "kind")
         self._recycled = self._counter("recycled_prompts", "Recycled prompts", "kind", "label")
 
     def __enter__(self) -> Self:
@@ -86,6 +87,10 @@ class Metrics:
                 self._recycled.labels(run, kind, label).inc(count)
         if metrics.update is not None:
             self._update(metrics.update)
+
+    def fault(self, fault: FaultRecord) -> None:
+        """Take in a fault."""
+        self._faults.labels(self._run, fault.kind).inc()
 
     def evaluation(self, evaluation: EvaluationRecord) -> None:
         """Take in held-out scores."""

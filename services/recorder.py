@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from textwrap import shorten
 
-from contracts.types import Group, GroupSummary, Objective, Prompt, UpdateReport
+from actors.faults import Fault
+from contracts.types import Group, GroupSummary, Objective, Prompt
 from services.evaluation import verdicts
 from services.live import LiveView
 from services.metrics import Metrics
 from services.records import (
     EvaluationRecord,
     ExampleRecord,
+    FaultRecord,
+    LedgerRecord,
     Recycled,
     RolloutRecord,
     Staleness,
@@ -21,6 +26,10 @@ from services.records import (
     Update,
 )
 from services.run_folder import Run, RunFolder
+from services.step import Step
+
+FAULT_LETTERS = 160
+"""Of a fault in the live view; the whole is in ``faults.jsonl``."""
 
 
 class Recorder:
@@ -29,11 +38,13 @@ class Recorder:
     def __init__(self, folder: RunFolder, view: LiveView, metrics: Metrics) -> None:
         self._folder, self._view, self._metrics = folder, view, metrics
         self._clock = time.monotonic()
+        self._lock = threading.Lock()
         self.steps = 0
         self.evaluations: list[EvaluationRecord] = []
 
     def resume(self, run: Run) -> None:
-        """Take in what an earlier part of the run has kept already."""
+        """Take in what an earlier part of the run has kept already; nothing else."""
+        self.steps, self.evaluations = 0, []
         for metrics, timing in zip(run.metrics, run.timing, strict=True):
             self._view.resume(metrics, timing)
             self.steps = metrics.step
@@ -41,47 +52,53 @@ class Recorder:
             self._view.evaluation(evaluation)
             self.evaluations.append(evaluation)
 
+    def fault(self, fault: Fault) -> None:
+        """Keep a fault that is being mended. Called from any thread."""
+        record = FaultRecord(
+            at=time.time(),
+            step=self.steps,
+            kind=fault.kind,
+            name=fault.name,
+            cause=str(fault.cause),
+        )
+        with self._lock:
+            self._folder.append_fault(record)
+            self._metrics.fault(record)
+        self.note(shorten(str(fault.cause).splitlines()[0], FAULT_LETTERS, placeholder=" ..."))
+
+    def note(self, text: str) -> None:
+        """Tell something a person should know."""
+        self._view.note(text)
+
     def phase(self, name: str) -> None:
         """Say what the run is doing now."""
         self._view.phase(name)
 
     def step(
-        self,
-        *,
-        step: int,
-        version: int,
-        epoch: int,
-        summaries: Sequence[GroupSummary],
-        ages: Sequence[int],
-        recycled: Sequence[Prompt],
-        report: UpdateReport,
-        phases: dict[str, float],
-        read: Sequence[Group],
+        self, step: Step, version: int, phases: dict[str, float], read: Sequence[Group]
     ) -> None:
-        """Keep a step: metrics, times by phase in seconds, and the first rollouts of ``read``."""
-        metrics = step_metrics(
-            step=step,
-            version=version,
-            epoch=epoch,
-            summaries=summaries,
-            ages=ages,
-            recycled=recycled,
-            report=report,
-        )
+        """Keep a step: metrics, times by phase in seconds, and the first rollouts of ``read``.
+
+        Args:
+            step: what was done.
+            version: of the weights after it.
+            phases: seconds of the learner's side; those of the batches are in ``step``.
+            read: groups to be read by people.
+        """
+        metrics = step_metrics(step, version)
         now = time.monotonic()
         seconds, self._clock = now - self._clock, now
-        timing = StepTiming(
-            step=step,
-            seconds=seconds,
-            phases=phases,
-            tokens_per_second=metrics.completion_tokens / seconds,
-        )
+        timing = step_timing(step, phases, seconds, metrics.completion_tokens)
+        # Before the metrics: a step that is counted is in the ledger.
+        self._folder.append_ledger(ledger(step))
         self._folder.append_metrics(metrics)
         self._folder.append_timing(timing)
-        self._folder.append_rollouts(RolloutRecord.of(step, group.rollouts[0]) for group in read)
+        self._folder.append_rollouts(
+            RolloutRecord.of(step.number, group.rollouts[0]) for group in read
+        )
         self._metrics.step(metrics, timing)
         self._view.step(metrics, timing)
-        self.steps = step
+        self.steps = step.number
 
     def evaluation(self, evaluation: EvaluationRecord) -> None:
         """Keep held-out scores. Their time does not count as the next step's."""
@@ -97,35 +114,53 @@ class Recorder:
         self._clock = time.monotonic()
 
 
-def step_metrics(
-    *,
-    step: int,
-    version: int,
-    epoch: int,
-    summaries: Sequence[GroupSummary],
-    ages: Sequence[int],
-    recycled: Sequence[Prompt],
-    report: UpdateReport,
-) -> StepMetrics:
-    """What a step did, free of the clock.
-
-    ``version`` is the one after the step; ``ages`` are versions between sampling and training.
-    """
+def step_metrics(step: Step, version: int) -> StepMetrics:
+    """What a step did, free of the clock. ``version`` is the one after it."""
+    summaries = [group.summary for group in step.groups]
     said_yes = verdicts(summaries)
+    ages, report = step.ages, step.report
     return StepMetrics(
-        step=step,
+        step=step.number,
         version=version,
-        epoch=epoch,
+        epoch=step.batches[-1].tasks.epoch,
         groups=Counter(summary.objective for summary in summaries),
         dropped=Counter(s.objective for s in summaries if not s.has_signal),
+        stale=Counter(group.summary.objective for group in step.stale),
         reward=_means(summaries, lambda summary: summary.rewards),
         accuracy=_means(summaries, lambda summary: summary.correct),
         yes_rate=sum(said_yes) / len(said_yes) if said_yes else None,
         reasons=Counter(reason for summary in summaries for reason in summary.reasons),
-        recycled=_recycled(recycled),
+        recycled=_recycled(step.recycled),
         completion_tokens=sum(sum(summary.completion_tokens) for summary in summaries),
-        staleness=Staleness(mean=sum(ages) / len(ages), max=max(ages)),
-        update=Update.of(report) if report.updates else None,
+        staleness=Staleness(mean=sum(ages) / max(1, len(ages)), max=max(ages, default=0)),
+        update=Update.of(report) if report is not None and report.updates else None,
+    )
+
+
+def ledger(step: Step) -> Iterator[LedgerRecord]:
+    """The groups of a step that were young enough, with what they were asked."""
+    old = {group.summary.prompt_id for group in step.stale}
+    for batch in step.batches:
+        for group in batch.groups:
+            name = group.summary.prompt_id
+            if name not in old:
+                asked = batch.prompts[name]
+                yield LedgerRecord.of(step.number, batch.number, asked, group.summary)
+
+
+def step_timing(step: Step, phases: dict[str, float], seconds: float, tokens: int) -> StepTiming:
+    """The clock of a step that took ``seconds`` and sampled ``tokens``."""
+    generating = step.phases.get("generate", 0.0)
+    return StepTiming(
+        step=step.number,
+        seconds=seconds,
+        phases=step.phases | phases,
+        tokens_per_second=tokens / seconds,
+        idle={
+            "learner": min(1.0, step.waited / seconds),
+            "generators": max(0.0, 1 - generating / seconds),
+        },
+        queued=step.queued,
     )
 
 

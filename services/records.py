@@ -13,7 +13,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
-from contracts.types import Message, Objective, Reason, Rollout, UpdateReport
+from contracts.types import (
+    GroupSummary,
+    Message,
+    Objective,
+    Prompt,
+    Reason,
+    Rollout,
+    UpdateReport,
+)
 from services.statistics import Score
 
 SCORES = (
@@ -109,6 +117,8 @@ class StepMetrics(Record):
     """Groups generated and graded."""
     dropped: dict[Objective, int] = {}
     """Groups without signal, which were not trained on."""
+    stale: dict[Objective, int] = {}
+    """Groups that were too old to be trained on, and are asked again. Not among ``groups``."""
     reward: dict[Objective, Measured] = {}
     """Mean reward of all completions."""
     accuracy: dict[Objective, Measured] = {}
@@ -131,6 +141,60 @@ class StepTiming(Record):
     phases: dict[str, float] = {}
     tokens_per_second: Measured
     """Completion tokens of the step over the seconds of the whole step."""
+    idle: dict[Literal["learner", "generators"], Measured] = {}
+    """Share of the step in which each had nothing to do."""
+    queued: int = 0
+    """Most batches that waited for the learner."""
+
+
+class FaultRecord(Record):
+    """A line of ``faults.jsonl``: something failed, and was mended or gone around."""
+
+    at: float
+    """Seconds since 1970."""
+    step: int
+    """Steps that were done."""
+    kind: str
+    name: str
+    cause: str
+
+
+class LedgerRecord(Record):
+    """A line of ``ledger.jsonl``: a group that was taken into account, once and for all."""
+
+    step: int
+    version: int
+    """Weight version that it was trained into."""
+    prompt: str
+    task: str
+    objective: Objective
+    label: str
+    parents: tuple[str, ...]
+    """Ids of the completions that are shown: the prompt's of theirs, and a number."""
+    shown_correct: tuple[bool, ...]
+    sampled: tuple[int, ...]
+    """Oldest version among the tokens of each completion."""
+    correct: str
+    """1 or 0 for each completion, as graded."""
+    trained: bool
+    """Whether it had signal."""
+
+    @classmethod
+    def of(cls, step: int, version: int, prompt: Prompt, group: GroupSummary) -> Self:
+        """Write down a group of ``prompt`` that was trained into ``version``."""
+        return cls(
+            step=step,
+            version=version,
+            prompt=group.prompt_id,
+            task=group.task_id,
+            objective=group.objective,
+            label=group.label,
+            parents=prompt.parents,
+            shown_correct=group.shown_correct,
+            sampled=group.versions,
+            correct="".join("1" if right else "0" for right in group.correct),
+            trained=group.has_signal,
+        )
 
 
 class EvaluationRecord(Record):

@@ -32,6 +32,7 @@ MAY_CHANGE = (
     "evaluation.greedy",
     "checkpoints",
     "deadlines",
+    "faults",
     "metrics_port",
     "rollouts_kept",
 )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from actors.generator_pool import GeneratorPool
@@ -14,6 +12,7 @@ from actors.verifier_pool import VerifierPool
 from contracts.config import RunConfig
 from contracts.errors import IntegrityError
 from contracts.types import Prompt
+from services.clock import PhaseClock
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -21,50 +20,33 @@ if TYPE_CHECKING:
     from contracts.types import Generation
 
 
-@dataclass
-class PhaseClock:
-    """Seconds spent in each phase since the last ``take``."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Count the time of the block as ``name``."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.add(name, time.perf_counter() - start)
-
-    def add(self, name: str, seconds: float) -> None:
-        """Count ``seconds`` as ``name``."""
-        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
-
-    def take(self) -> dict[str, float]:
-        """The seconds by phase, starting anew."""
-        taken, self.seconds = self.seconds, {}
-        return taken
-
-
 class Rollouts:
-    """Samples completions of prompts and has them graded as they arrive."""
+    """Samples completions of prompts and has them graded as they arrive.
+
+    Args:
+        generators, verifiers: the pools.
+        config: the run.
+    """
 
     def __init__(
-        self,
-        generators: GeneratorPool,
-        verifiers: VerifierPool,
-        config: RunConfig,
-        clock: PhaseClock,
+        self, generators: GeneratorPool, verifiers: VerifierPool, config: RunConfig
     ) -> None:
         self._generators = generators
         self._verifiers = verifiers
         self._config = config
-        self._clock = clock
 
     def sample(
-        self, prompts: Sequence[Prompt], *, completions: int, temperature: float, seed: int
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        completions: int,
+        temperature: float,
+        seed: int,
+        clock: PhaseClock | None = None,
     ) -> list[GroupRef]:
         """Graded groups of ``prompts``, in their order. Temperature 0 is greedy.
+
+        Every prompt has one group, also where a generator failed and another was asked.
 
         Raises:
             IntegrityError: a prompt has no group, or two have the same id.
@@ -72,27 +54,27 @@ class Rollouts:
         """
         if len({prompt.id for prompt in prompts}) != len(prompts):
             raise IntegrityError("two prompts of one batch have the same id")
-        start = time.perf_counter()
-        last_generation = start
+        groups: dict[str, GroupRef] = {}
+        start = last = time.perf_counter()
 
         def watched() -> Iterator[ObjectRef[Generation]]:
-            nonlocal last_generation
+            nonlocal last
             for ref in self._generators.generate(
                 prompts,
                 completions=completions,
                 max_tokens=self._config.sampling.max_tokens,
                 temperature=temperature,
                 seed=seed,
+                done=groups,
             ):
-                last_generation = time.perf_counter()
+                last = time.perf_counter()
                 yield ref
 
-        groups = {
-            summary.prompt_id: GroupRef(ref, summary)
-            for ref, summary in self._verifiers.grade(watched())
-        }
-        self._clock.add("generate", last_generation - start)
-        self._clock.add("grade", time.perf_counter() - last_generation)
+        for ref, summary in self._verifiers.grade(watched()):
+            groups.setdefault(summary.prompt_id, GroupRef(ref, summary))
+        if clock is not None:
+            clock.add("generate", last - start)
+            clock.add("grade", time.perf_counter() - last)
         missing = [prompt.id for prompt in prompts if prompt.id not in groups]
         if missing:
             raise IntegrityError(f"{len(missing)} prompts have no group, the first is {missing[0]}")

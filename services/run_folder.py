@@ -9,6 +9,9 @@
       evaluations.jsonl   EvaluationRecord
       rollouts.jsonl      RolloutRecord
       examples.jsonl      ExampleRecord
+      ledger.jsonl        LedgerRecord, for `coevolve audit`
+      tasks.json          ids of the tasks that are trained on
+      faults.jsonl        FaultRecord, if there were any
       summary.json        Summary, once the run has ended in any way
       report.html, logs/
       checkpoints/        what `--resume` goes on from
@@ -21,9 +24,10 @@ last line in each file; the reader leaves it out and says so.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +39,8 @@ from contracts.errors import UserError
 from services.records import (
     EvaluationRecord,
     ExampleRecord,
+    FaultRecord,
+    LedgerRecord,
     ModelSummary,
     Record,
     RolloutRecord,
@@ -65,11 +71,15 @@ TIMING = "timing.jsonl"
 EVALUATIONS = "evaluations.jsonl"
 ROLLOUTS = "rollouts.jsonl"
 EXAMPLES = "examples.jsonl"
+LEDGER = "ledger.jsonl"
+TASKS = "tasks.json"
+FAULTS = "faults.jsonl"
 SUMMARY = "summary.json"
 REPORT = "report.html"
 LOGS = "logs"
 _FOLDERS = (LOGS, "checkpoints", "model")
-_FILES = (CONFIG, METRICS, TIMING, EVALUATIONS, ROLLOUTS, EXAMPLES, SUMMARY, REPORT)
+_LINES = (METRICS, TIMING, EVALUATIONS, ROLLOUTS, EXAMPLES, LEDGER)
+_FILES = (CONFIG, *_LINES, TASKS, FAULTS, SUMMARY, REPORT)
 
 
 @dataclass(frozen=True)
@@ -97,7 +107,7 @@ class RunFolder:
             raise UserError("a file stands where the run folder should be", where=str(path))
         (path / LOGS).mkdir(parents=True, exist_ok=True)
         write_atomically(path / CONFIG, config_text)
-        for name in (METRICS, TIMING, EVALUATIONS, ROLLOUTS, EXAMPLES):
+        for name in _LINES:
             (path / name).touch()
         return cls(path)
 
@@ -120,7 +130,9 @@ class RunFolder:
         _rewrite(path / TIMING, (t for t in run.timing if t.step <= step))
         _rewrite(path / EVALUATIONS, run.evaluations[:evaluations])
         _rewrite(path / ROLLOUTS, (r for r in run.rollouts if r.step <= step))
-        _rewrite(path / EXAMPLES, (e for e in run.examples if e.when == "before"))
+        _rewrite(path / LEDGER, (line for line in read_ledger(path) if line.step <= step))
+        before = (e for e in run.examples if e.when == "before" and evaluations)
+        _rewrite(path / EXAMPLES, before)
         (path / SUMMARY).unlink(missing_ok=True)
         (path / LOGS).mkdir(exist_ok=True)
         return cls(path)
@@ -141,6 +153,18 @@ class RunFolder:
     def append_evaluation(self, evaluation: EvaluationRecord) -> None:
         """Write down held-out scores."""
         _append(self.path / EVALUATIONS, [evaluation])
+
+    def append_fault(self, fault: FaultRecord) -> None:
+        """Write down a fault. Kept on a resume: it is no part of what the run did."""
+        _append(self.path / FAULTS, [fault])
+
+    def append_ledger(self, groups: Iterable[LedgerRecord]) -> None:
+        """Write down the groups of a step."""
+        _append(self.path / LEDGER, groups)
+
+    def write_task_ids(self, ids: Sequence[str]) -> None:
+        """Write down which tasks are trained on, in the order of the data."""
+        write_atomically(self.path / TASKS, json.dumps(list(ids)))
 
     def append_rollouts(self, rollouts: Iterable[RolloutRecord]) -> None:
         """Write down rollouts to be read."""
@@ -200,6 +224,29 @@ def read_run(path: Path) -> Run:
         summary=_read_summary(path / SUMMARY),
         notes=tuple(notes),
     )
+
+
+def read_ledger(path: Path) -> tuple[LedgerRecord, ...]:
+    """The ledger of the run folder at ``path``.
+
+    Raises:
+        UserError: a line other than a torn last one is malformed.
+    """
+    return _read_lines(path / LEDGER, LedgerRecord, lambda _: None)
+
+
+def read_task_ids(path: Path) -> list[str]:
+    """Ids of the tasks that the run in ``path`` is trained on.
+
+    Raises:
+        UserError: they are not there, or cannot be read.
+    """
+    try:
+        return [str(name) for name in json.loads((path / TASKS).read_text())]
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"the tasks of the run cannot be read: {error}", where=str(path / TASKS)
+        ) from error
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run in order: an exception in the main thread, once."""
+"""Ctrl-C and SIGTERM end a run in order: at once, or when it has saved what it did."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+WATCHED = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(BaseException):
@@ -19,29 +21,65 @@ class Stopped(BaseException):
         super().__init__(f"ended by {signal.Signals(number).name}")
 
 
-@contextmanager
-def stop_on_signals() -> Iterator[None]:
-    """Raise ``Stopped`` in the block on SIGINT or SIGTERM; further ones are ignored.
+class StopRequest:
+    """Whether a signal has asked the run to end.
 
-    Ignored, so that the tidying up that follows is not itself cut short.
+    A signal raises ``KeyboardInterrupt``, unless it can be ``put_off``. After that one signals
+    are ignored, so that the tidying up that follows is not itself cut short.
     """
-    watched = (signal.SIGINT, signal.SIGTERM)
-    received: list[int] = []
 
-    def stop(number: int, _frame: FrameType | None) -> None:
-        for each in watched:
-            signal.signal(each, signal.SIG_IGN)
-        received.append(number)
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._grace: float | None = None
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has come."""
+        return self.number is not None
+
+    @contextmanager
+    def put_off(self, seconds: float) -> Iterator[None]:
+        """Within it the first signal is only noted; a second, or ``seconds`` after it, raises."""
+        self._grace = seconds
+        try:
+            yield
+        finally:
+            self._grace = None
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            if self.requested:
+                self._ignore()
+
+    def receive(self, number: int, _frame: FrameType | None) -> None:
+        """Handle a signal."""
+        if self._grace is not None and not self.requested:
+            self.number = number
+            signal.signal(signal.SIGALRM, self.receive)
+            signal.setitimer(signal.ITIMER_REAL, self._grace)
+            return
+        self.number = self.number or number
+        self._ignore()
         # Ray passes this one on from within its own code, and makes a fault of any other.
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in watched}
+    def _ignore(self) -> None:
+        for each in (*WATCHED, signal.SIGALRM):
+            signal.signal(each, signal.SIG_IGN)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Raise ``Stopped`` in the block on SIGINT or SIGTERM, or when it has been put off."""
+    request = StopRequest()
+    watched = (*WATCHED, signal.SIGALRM)
+    before = {number: signal.getsignal(number) for number in watched}
+    for number in WATCHED:
+        signal.signal(number, request.receive)
     try:
-        yield
+        yield request
     except KeyboardInterrupt:
-        if not received:
+        if request.number is None:
             raise
-        raise Stopped(received[0]) from None
+        raise Stopped(request.number) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

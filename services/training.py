@@ -5,21 +5,29 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from actors.broadcaster import Broadcaster
+from actors.faults import BudgetSpentError, Fault
 from actors.generator_pool import GeneratorPool
 from actors.learner_group import LearnerGroup
 from actors.recycler_actor import Recycler
 from actors.runtime import ray_session
 from actors.verifier_pool import VerifierPool
+from actors.waiting import ActorError
 from contracts.config import RunConfig
+from contracts.errors import CoevolveError, DeadlineError
 from contracts.loading import dump_config
-from learner.checkpoint import Checkpoint
+from contracts.types import Prompt
+from learner.checkpoint import Checkpoint, newest
+from recycler.recycle import solve_prompt
 from services import preflight
+from services.batches import BatchMaker
 from services.controller import Actors, Controller
 from services.evaluation import Evaluator
+from services.gate import Gate
 from services.live import LiveView
 from services.metrics import Metrics
 from services.models.resolve import ModelInfo, prepare_model
@@ -28,12 +36,14 @@ from services.recorder import Recorder
 from services.records import SCORES, EvaluationRecord, ModelSummary, Scores, Summary
 from services.report import write_report
 from services.resuming import is_finished, resumable
-from services.rollouts import PhaseClock, Rollouts
+from services.rollouts import Rollouts
 from services.run_folder import RunFolder, held, read_run
 from services.run_state import RunState
+from services.signals import StopRequest
 from services.tasks import TaskSplit, load_tasks
 from services.tasks.stream import TaskStream
 from services.versions import versions
+from services.weight_checks import PROMPTS, WeightChecks
 
 Status = Literal["finished", "interrupted", "failed"]
 
@@ -52,13 +62,23 @@ class Prepared:
     checkpoint: Checkpoint | None
 
 
-def train(config: RunConfig, *, existing: Existing = "refuse") -> Path:
+class _BrokenError(Exception):
+    """The loop ended in an error after which the run can go on from its last checkpoint."""
+
+
+def train(
+    config: RunConfig, *, existing: Existing = "refuse", stop: StopRequest | None = None
+) -> Path:
     """Run ``config`` to its end and return the run folder, with its report.
+
+    Where the learner dies, or too much else does, the run goes on from its last checkpoint by
+    itself, as often as ``faults.resumes`` says.
 
     Args:
         config: the run.
         existing: a run of the same name is refused, replaced, or gone on with from its last
             checkpoint (from the start, where it has none; not at all, where it is finished).
+        stop: whether a signal has asked the run to end.
 
     Raises:
         UserError: bad input; no actor was started.
@@ -75,7 +95,7 @@ def train(config: RunConfig, *, existing: Existing = "refuse") -> Path:
         with Metrics(config.name, config.metrics_port) as metrics:
             recorder = Recorder(prepared.folder, view, metrics)
             with ended_well(prepared, recorder, started):
-                run_loop(prepared, recorder)
+                endure(prepared, recorder, stop or StopRequest())
     return prepared.folder.path
 
 
@@ -98,6 +118,7 @@ def prepare(config: RunConfig, tasks: TaskSplit, view: LiveView, existing: Exist
     text = dump_config(config)
     if checkpoint is None:
         folder = RunFolder.create(config.folder, text, overwrite=existing != "refuse")
+        folder.write_task_ids([task.id for task in tasks.train])
     else:
         state = RunState.of(checkpoint)
         view.note(f"going on after step {state.step} from {checkpoint.folder}")
@@ -107,44 +128,97 @@ def prepare(config: RunConfig, tasks: TaskSplit, view: LiveView, existing: Exist
     return Prepared(config, tasks, model, folder, checkpoint)
 
 
-def run_loop(prepared: Prepared, recorder: Recorder) -> None:
-    """Start the actors, run every step, keep the trained model, stop the actors."""
-    config, folder = prepared.config, prepared.folder
-    clock = PhaseClock()
-    if prepared.checkpoint is not None:
-        recorder.resume(read_run(folder.path))
+def endure(prepared: Prepared, recorder: Recorder, stop: StopRequest) -> None:
+    """Run the loop to its end; after a fault it goes on from the last checkpoint.
+
+    Raises:
+        CoevolveError: the fault that was one too many, or that cannot be mended so.
+    """
+    for left in range(prepared.config.faults.resumes, -1, -1):
+        try:
+            run_loop(prepared, recorder, stop)
+        except _BrokenError as broken:
+            error = broken.__cause__
+            assert isinstance(error, CoevolveError)
+            if left == 0 or stop.requested:
+                raise error from None
+            prepared = taken_up(prepared, recorder, error)
+        else:
+            return
+
+
+def taken_up(prepared: Prepared, recorder: Recorder, error: CoevolveError) -> Prepared:
+    """The run as it goes on after ``error``: from its last checkpoint, or from the start."""
+    config = prepared.config
+    recorder.fault(Fault("run", config.name, error))
+    checkpoint = newest(config.checkpoints_folder, recorder.note)
+    step = evaluations = 0
+    if checkpoint is not None:
+        state = RunState.of(checkpoint)
+        step, evaluations = state.step, state.evaluations
+    RunFolder.resume(config.folder, dump_config(config), step=step, evaluations=evaluations)
+    recorder.note(f"going on after step {step}")
+    return replace(prepared, checkpoint=checkpoint)
+
+
+def run_loop(prepared: Prepared, recorder: Recorder, stop: StopRequest) -> None:
+    """Start the actors, run every step, keep the trained model, stop the actors.
+
+    Raises:
+        _BrokenError: caused by a fault that a resume may mend.
+    """
+    folder = prepared.folder
+    recorder.resume(read_run(folder.path))
     recorder.phase("starting")
     with ExitStack() as stack:
         stack.enter_context(ray_session(folder.logs))
-        actors = start_actors(prepared, clock, stack)
-        controller = Controller(
-            config,
-            tasks=TaskStream(prepared.tasks.train, config.tasks.seed),
-            actors=actors,
-            evaluator=Evaluator(actors.rollouts, prepared.tasks.held_out, config),
-            recorder=recorder,
-            clock=clock,
-        )
-        controller.run(prepared.checkpoint)
+        controller = start(prepared, recorder, stop, stack)
+        try:
+            controller.run(prepared.checkpoint)
+        except (ActorError, DeadlineError, BudgetSpentError) as error:
+            raise _BrokenError from error
         recorder.phase("saving")
-        actors.learner.export(folder.path / "model", card=controller.card())
+        controller.actors.learner.export(folder.path / "model", card=controller.card())
 
 
-def start_actors(prepared: Prepared, clock: PhaseClock, stack: ExitStack) -> Actors:
-    """Start every actor; ``stack`` stops them again, whatever happens."""
+def start(
+    prepared: Prepared, recorder: Recorder, stop: StopRequest, stack: ExitStack
+) -> Controller:
+    """Start every actor, and the loop's parts; ``stack`` ends the actors, whatever happens."""
     config, logs, model = prepared.config, prepared.folder.logs, prepared.model.folder
-    verifiers = VerifierPool.start(config, logs)
+    tell = recorder.fault
+    verifiers = VerifierPool.start(config, logs, tell=tell)
     stack.callback(verifiers.stop)
-    recycler = Recycler.start(config, logs)
+    recycler = Recycler.start(config, logs, tell=tell)
     stack.callback(recycler.stop)
-    generators = GeneratorPool.launch(config, model, logs)
+    generators = GeneratorPool.launch(config, model, logs, tell=tell)
     stack.callback(generators.stop)
     learner = LearnerGroup.start(config, model, logs)
     stack.callback(learner.stop)
     generators.wait_until_started()
-    learner.connect(generators)
-    rollouts = Rollouts(generators, verifiers, config, clock)
-    return Actors(generators, rollouts, recycler, learner)
+    rollouts = Rollouts(generators, verifiers, config)
+    maker = BatchMaker(
+        config,
+        tasks=TaskStream(prepared.tasks.train, config.tasks.seed),
+        rollouts=rollouts,
+        recycler=recycler,
+        gate=Gate(closed=config.transfer.when == "between_batches"),
+    )
+    return Controller(
+        config,
+        actors=Actors(generators, learner, Broadcaster(config, learner, generators, tell)),
+        maker=maker,
+        checks=WeightChecks(config, generators, learner, probes(prepared)),
+        evaluator=Evaluator(rollouts, prepared.tasks.held_out, config),
+        recorder=recorder,
+        stop=stop,
+    )
+
+
+def probes(prepared: Prepared) -> list[Prompt]:
+    """Prompts that are never trained on, to compare engines and learner by."""
+    style = prepared.config.recycle.style
+    return [solve_prompt(task, style) for task in prepared.tasks.held_out[:PROMPTS]]
 
 
 @contextmanager

@@ -28,10 +28,21 @@ class WorkerExtension:
     """Methods that a generator calls on its engine's workers by ``collective_rpc``."""
 
     model_runner: Any
+    _weight_update_active: bool
+
+    def ping(self) -> None:
+        """Answer: a sign of life."""
 
     def reseed(self, seed: int) -> None:
         """Start the worker's random stream anew: the next batch depends on ``seed`` alone."""
         torch.manual_seed(seed)
+
+    def forget_weight_update(self) -> None:
+        """Let an update that another engine's fault has broken off be begun anew.
+
+        vLLM ends an update that fails here, but not one that stops coming.
+        """
+        self._weight_update_active = False
 
     def weight_digests(self) -> dict[str, str]:
         """SHA-256 of what the model computes with, by Hugging Face parameter name."""

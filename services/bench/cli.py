@@ -65,6 +65,35 @@ def memory(
     _report(lambda say: bench_memory(say, tokens=counts, threads=threads), json)
 
 
+@app.command()
+def generate(
+    json: JsonOption = None,
+    models: Annotated[str, typer.Option(help="tiny, smollm2")] = "tiny,smollm2",
+    rounds: Annotated[int, typer.Option(min=1, help="Counted batches of each.")] = 5,
+    threads: ThreadsOption = 2,
+    short: ShortOption = False,
+) -> None:
+    """Sampling speed of a generator, and of vLLM alone."""
+    from services.bench.generate import bench_generate
+
+    names, counted = (("tiny",), 1) if short else (_names(models), rounds)
+    _report(lambda say: bench_generate(say, models=names, rounds=counted, threads=threads), json)
+
+
+@app.command()
+def routing(
+    json: JsonOption = None,
+    completions: Annotated[int, typer.Option(min=1, help="How many in all.")] = 100_000,
+    generators: Annotated[int, typer.Option(min=1, help="Simulated generators.")] = 2,
+    short: ShortOption = False,
+) -> None:
+    """Completions a second through verifiers, recycler and loop, where no model takes time."""
+    from services.bench.routing import bench_routing
+
+    count = 4_000 if short else completions
+    _report(lambda say: bench_routing(say, completions=count, generators=generators), json)
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 

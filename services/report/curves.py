@@ -36,7 +36,8 @@ PHASE_COLOURS = {
     "recycle": "#8a3ffc",
     "update": "#d9480f",
     "broadcast": "#f5a66b",
-    "checksum": "#c8b6a6",
+    "check": "#c8b6a6",
+    "checkpoint": "#868e96",
     "evaluate": "#0c8f6a",
 }
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
@@ -38,7 +39,7 @@ class TaskStream:
         self._seed = seed
         self._epoch = 0
         self._position = 0
-        self._order = self._permutation(0)
+        self._order = permutation(len(tasks), seed, 0)
 
     @property
     def epoch(self) -> int:
@@ -81,14 +82,22 @@ class TaskStream:
 
     def _start_epoch(self, epoch: int, position: int) -> None:
         self._epoch, self._position = epoch, position
-        self._order = self._permutation(epoch)
-
-    def _permutation(self, epoch: int) -> list[int]:
-        generator = np.random.default_rng(derive_seed(self._seed, "task order", epoch))
-        return [int(i) for i in generator.permutation(len(self._tasks))]
+        self._order = permutation(len(self._tasks), self._seed, epoch)
 
     def _fingerprint(self) -> str:
         digest = hashlib.blake2b(digest_size=8)
         for task in self._tasks:
             digest.update(f"{task.id}\0{task.question}\0{task.gold}\0".encode())
         return digest.hexdigest()
+
+
+def permutation(tasks: int, seed: int, epoch: int) -> list[int]:
+    """The order of ``tasks`` tasks in an epoch; depends on nothing else."""
+    generator = np.random.default_rng(derive_seed(seed, "task order", epoch))
+    return [int(i) for i in generator.permutation(tasks)]
+
+
+def order_of_tasks(ids: Sequence[str], seed: int) -> Iterator[str]:
+    """Ids of tasks in the order in which a stream gives them, without end."""
+    for epoch in count():
+        yield from (ids[index] for index in permutation(len(ids), seed, epoch))

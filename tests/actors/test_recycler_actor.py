@@ -79,7 +79,7 @@ def test_a_killed_actor_is_started_anew(logs: Path) -> None:
     recycler = Recycler.start(config(), logs)
     reference = ray.put(group(20))
     expected = recycler.recycle([reference], 1)
-    handle = recycler._actor.handle
+    handle = recycler._place.actor.handle
     process = wait_for(
         handle.__ray_call__.remote(lambda _: os.getpid()), seconds=60, what="the process id"
     )

@@ -8,7 +8,7 @@ from actors.transfer.worker import WorkerExtension
 class CorruptibleWorker(WorkerExtension):
     """Adds damage to what a generator's worker can do."""
 
-    def corrupt(self, layer: str) -> None:
+    def corrupt(self, layer: str, by: float = 1e-3) -> None:
         """Change one element of what ``layer`` multiplies with."""
         model = self.model_runner.get_model()
         module = dict(model.named_modules())[layer]
@@ -16,7 +16,7 @@ class CorruptibleWorker(WorkerExtension):
 
         def damaged(x, weight, bias):
             y = sound(x, weight, bias)
-            y[..., 0] += 1e-3 * x[..., 0]
+            y[..., 0] += by * x[..., 0]
             return y
 
         module.cpu_linear = damaged

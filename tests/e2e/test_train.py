@@ -17,6 +17,7 @@ from small_runs import tiny_run, wait_for_lines
 
 from contracts.config import RunConfig
 from contracts.types import Objective
+from learner.checkpoint import newest
 from services.run_folder import Run, read_run
 from services.training import train
 
@@ -145,6 +146,10 @@ def test_a_signal_ends_the_run_and_leaves_no_process(
     assert run.summary is not None
     assert run.summary.status == "interrupted"
     assert run.summary.steps == len(run.metrics) >= 2
+    # It was saved before it ended, whatever the step.
+    checkpoint = newest(folder / name / "checkpoints")
+    assert checkpoint is not None
+    assert checkpoint.step == len(run.metrics)
     assert left_behind(name) == []
 
 

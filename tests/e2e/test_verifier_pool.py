@@ -90,8 +90,12 @@ def eventually(true: Callable[[], bool], seconds: float = 60.0) -> bool:
     return true()
 
 
+SLOW, SAME = "e^{x+1}", r"\boxed{e\cdot e^x}"
+"""A formula and another form of it: so hard that they are compared in a grader process."""
+
+
 def pid_of(pool: VerifierPool) -> int:
-    call = pool._actors[0].handle.__ray_call__.remote(lambda _: os.getpid())
+    call = pool._places[0].actor.handle.__ray_call__.remote(lambda _: os.getpid())
     return int(wait_for(call, seconds=60, what="the process id"))
 
 
@@ -133,7 +137,7 @@ def test_groups_come_back_while_generations_still_arrive(pool: VerifierPool) -> 
 
 
 def test_a_slow_group_does_not_hold_up_the_others(pool: VerifierPool) -> None:
-    list(pool.grade([ray.put(generation("warm", "x", [r"\boxed{y}"]))]))
+    list(pool.grade([ray.put(generation("warm", SLOW, [SAME]))]))
     made = [generation("slow", "x+1", [TOWER, r"\boxed{x+1}"])]
     made += [generation(f"p{i}", "1", [r"\boxed{1}"]) for i in range(5)]
     results = [summary for _, summary in pool.grade([ray.put(g) for g in made])]
@@ -143,12 +147,12 @@ def test_a_slow_group_does_not_hold_up_the_others(pool: VerifierPool) -> None:
 
 
 def test_a_killed_actor_is_started_again_and_leaves_no_process(pool: VerifierPool) -> None:
-    list(pool.grade([ray.put(generation("warm", "x", [r"\boxed{y}"]))]))
+    list(pool.grade([ray.put(generation("warm", SLOW, [SAME]))]))
     before = pid_of(pool)
     children = psutil.Process(before).children(recursive=True)
     assert children
     os.kill(before, signal.SIGKILL)
-    made = [generation(f"p{i}", "x+1", [r"\boxed{1+x}"]) for i in range(3)]
+    made = [generation(f"p{i}", SLOW, [SAME]) for i in range(3)]
     assert [s.correct for _, s in pool.grade([ray.put(g) for g in made])] == [(True,)] * 3
     assert pid_of(pool) != before
     assert eventually(lambda: not any(child.is_running() for child in children))
@@ -173,10 +177,11 @@ def test_an_unknown_grader_is_a_user_error(pool: VerifierPool, session: Path) ->
 
 def test_many_workers_are_spread_over_actors_and_end(session: Path) -> None:
     pool = VerifierPool.start(config(workers=6), session)
-    assert [actor.name for actor in pool._actors] == ["verifier 0", "verifier 1"]
-    made = [generation(f"p{i}", "x+1", [r"\boxed{1+x}"] * 2) for i in range(8)]
+    assert [place.actor.name for place in pool._places] == ["verifier 0", "verifier 1"]
+    made = [generation(f"p{i}", SLOW, [SAME] * 2) for i in range(8)]
     assert len(list(pool.grade([ray.put(g) for g in made]))) == 8
     children = psutil.Process(pid_of(pool)).children(recursive=True)
+    assert children
     pool.stop()
     assert eventually(lambda: not any(child.is_running() for child in children))
     with pytest.raises(ActorError):

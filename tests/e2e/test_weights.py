@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,12 @@ from safetensors.numpy import load_file
 from small_runs import prompt, small_config
 from transformers import AutoModelForCausalLM
 
+from actors.broadcaster import Broadcaster
 from actors.generator_pool import GeneratorPool
 from actors.learner_group import LearnerGroup
 from actors.refs import GroupRef
+from contracts.config import RunConfig, TransferConfig
+from contracts.errors import IntegrityError
 from contracts.types import (
     Completion,
     FloatArray,
@@ -28,8 +32,10 @@ from contracts.types import (
     IntArray,
     Reason,
 )
+from services.weight_checks import WeightChecks
 
 pytestmark = pytest.mark.e2e
+NAMES = ("generator 0", "generator 1")
 PROMPTS = [prompt(f"{i} + {i + 3}", i) for i in range(6)]
 
 
@@ -37,6 +43,7 @@ PROMPTS = [prompt(f"{i} + {i + 3}", i) for i in range(6)]
 class Parts:
     generators: GeneratorPool
     learner: LearnerGroup
+    broadcaster: Broadcaster
 
     def sample(self, seed: int) -> list[Generation]:
         references = self.generators.generate(
@@ -53,8 +60,7 @@ def parts(session: Path, random_model_folder: Path) -> Iterator[Parts]:
     )
     learner = LearnerGroup.start(config, random_model_folder, session)
     generators.wait_until_started()
-    learner.connect(generators)
-    yield Parts(generators, learner)
+    yield Parts(generators, learner, Broadcaster(config, learner, generators, print))
     learner.stop()
     generators.stop()
 
@@ -82,15 +88,14 @@ def test_engines_equal_the_learner_at_every_version(
     weight_bytes = sum(tensor.nbytes for tensor in saved.values())
     seen: list[dict[str, str]] = []
     for version in range(3):
-        report = parts.learner.broadcast(version)
+        report = parts.broadcaster.send(version)
         assert report.version == version
         assert report.bytes == weight_bytes
         assert {"start", "transfer", "finish"} <= set(report.seconds)
         expected = parts.learner.checksums()
         assert expected not in seen
         seen.append(expected)
-        for found in parts.generators.checksums():
-            assert found == expected
+        assert parts.generators.checksums() == dict.fromkeys(NAMES, expected)
         generations = parts.sample(seed=version)
         for generation in generations:
             for completion in generation.completions:
@@ -103,7 +108,7 @@ def test_engines_equal_the_learner_at_every_version(
 
 def test_new_weights_in_mid_generation(parts: Parts, tmp_path: Path) -> None:
     """Tokens before the update are of the old weights, those after it of the new, no cache kept."""
-    parts.learner.broadcast(10)
+    parts.broadcaster.send(10)
     parts.learner.export(tmp_path / "10")
     parts.learner.update([graded(parts.sample(seed=5))])
     parts.learner.export(tmp_path / "11")
@@ -113,7 +118,7 @@ def test_new_weights_in_mid_generation(parts: Parts, tmp_path: Path) -> None:
     actors = parts.generators.actors
     while not all(ray.get([actor.handle.unfinished.remote() for actor in actors])):
         time.sleep(0.01)
-    parts.learner.broadcast(11)
+    parts.broadcaster.send(11)
     generations = [ray.get(reference) for reference in stream]
     completions = [(g.prompt_tokens, c) for g in generations for c in g.completions]
     assert any([span.version for span in c.spans] == [10, 11] for _, c in completions)
@@ -145,14 +150,106 @@ def logprobs(model: torch.nn.Module, prompt_tokens: IntArray, completion: Comple
 
 @pytest.mark.parametrize("layer", ["model.layers.1.self_attn.qkv_proj", "model.embed_tokens"])
 def test_a_damaged_weight_is_seen(parts: Parts, layer: str) -> None:
-    parts.learner.broadcast(12)
-    assert parts.generators.checksums() == [parts.learner.checksums()] * 2
+    parts.broadcaster.send(12)
+    assert parts.generators.checksums() == dict.fromkeys(NAMES, parts.learner.checksums())
     ray.get(parts.generators.actors[1].handle.call_worker.remote("corrupt", layer))
-    sound, damaged = parts.generators.checksums()
+    sound, damaged = parts.generators.checksums().values()
     assert sound == parts.learner.checksums()
     wrong = {name for name in sound if damaged[name] != sound[name]}
     prefix = layer.removesuffix("qkv_proj")
     assert wrong
     assert all(name.startswith(prefix) for name in wrong)
-    parts.learner.broadcast(13)
-    assert parts.generators.checksums() == [parts.learner.checksums()] * 2
+    parts.broadcaster.send(13)
+    assert parts.generators.checksums() == dict.fromkeys(NAMES, parts.learner.checksums())
+
+
+def checks(parts: Parts) -> WeightChecks:
+    """With prompts long enough to fill a block of the prefix cache."""
+    words = " ".join(str(number % 100) for number in range(100))
+    config = RunConfig(transfer=TransferConfig(probe_tolerance=1e-5))
+    return WeightChecks(config, parts.generators, parts.learner, [prompt(words)])
+
+
+def test_a_damaged_weight_is_heard_by_the_probe(parts: Parts) -> None:
+    parts.broadcaster.send(20)
+    checks(parts).probe(20)
+    layer = "model.layers.0.self_attn.qkv_proj"
+    ray.get(parts.generators.actors[0].handle.call_worker.remote("corrupt", layer, 1.0))
+    with pytest.raises(IntegrityError, match="generator 0 at version 20: its log-probabilities"):
+        checks(parts).probe(20)
+    parts.broadcaster.send(21)
+    checks(parts).probe(21)
+
+
+def test_a_cache_of_older_weights_is_heard_by_the_probe(parts: Parts) -> None:
+    parts.broadcaster.send(30)
+    groups = graded(parts.sample(seed=7))
+    checks(parts).probe(30)
+    # What the probe left in the cache is kept while the weights change.
+    actor = parts.generators.actors[1]
+    ray.get(actor.handle.__ray_call__.remote(keep_caches))
+    parts.learner.update([groups])
+    parts.broadcaster.send(31)
+    with pytest.raises(IntegrityError, match=r"generator 1 at version 31: .* a stale cache"):
+        checks(parts).probe(31)
+    ray.get(actor.handle.__ray_call__.remote(clear_caches))
+    parts.broadcaster.send(32)
+    checks(parts).probe(32)
+
+
+def keep_caches(generator: Any) -> None:
+    """Make a generator forget to clear its caches."""
+    engine = generator._engine
+    generator.pause = pause = engine.pause_generation
+
+    async def kept(*, mode: str, clear_cache: bool) -> None:
+        await pause(mode=mode, clear_cache=False)
+
+    engine.pause_generation = kept
+
+
+def clear_caches(generator: Any) -> None:
+    """Undo it."""
+    generator._engine.pause_generation = generator.pause
+
+
+def test_an_update_that_another_engine_broke_off_is_begun_anew(parts: Parts) -> None:
+    """One of two engines fails before the transfer: the other is left in mid-update."""
+    parts.broadcaster.send(33)
+    first, second = parts.generators.actors
+    ray.get(second.handle.__ray_call__.remote(fail_once))
+    parts.broadcaster.send(34)
+    assert parts.generators.actors == (first, second)
+    checks(parts).probe(34)
+    checks(parts).checksums(34)
+
+
+def fail_once(generator: Any) -> None:
+    """Make an engine refuse the next update, before it begins."""
+    engine = generator._engine
+    start = engine.start_weight_update
+
+    async def failing() -> None:
+        engine.start_weight_update = start
+        raise ValueError("not now")
+
+    engine.start_weight_update = failing
+
+
+def test_a_version_that_was_skipped_is_noticed(parts: Parts) -> None:
+    parts.broadcaster.send(40)
+    actor = parts.generators.actors[0]
+    ray.get(actor.handle.__ray_call__.remote(skip_version))
+    with pytest.raises(IntegrityError, match=r"version 41 the generators have versions \[40, 41\]"):
+        parts.broadcaster.send(41)
+
+
+def skip_version(generator: Any) -> None:
+    """Make an engine take the next weights for those it has."""
+    engine = generator._engine
+    finish = engine.finish_weight_update
+
+    async def skipped(weight_version: str) -> None:
+        await finish(str(int(weight_version) - 1))
+
+    engine.finish_weight_update = skipped

@@ -1,25 +1,24 @@
-"""The parts of the loop that need no actor: splitting, staleness, prompts of a step."""
+"""The parts of the loop that need no actor: splitting, staleness, seeds."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, ClassVar, cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from made_steps import batch_of
 
 from actors.refs import GroupRef
-from contracts.config import RunConfig, SamplingConfig
+from contracts.config import RunConfig
 from contracts.errors import IntegrityError
-from contracts.types import GroupSummary, Objective, Prompt, Reason, Task
-from services.controller import Actors, Controller, split_groups
-from services.evaluation import Evaluator
-from services.recorder import Recorder
-from services.rollouts import PhaseClock
+from contracts.types import GroupSummary, Objective, Reason
+from services.batches import BatchMaker
+from services.controller import Controller, split_groups
 from services.seeds import derive_seed
-from services.tasks.stream import TaskStream
+from services.signals import StopRequest
+from services.step import Step
 
 ABSENT: Any = None
 
@@ -42,14 +41,17 @@ def ref(name: str, objective: Objective = Objective.SOLVE, version: int = 0) -> 
     return GroupRef(ABSENT, summary)
 
 
-def controller(tasks: int = 5, kind: Any = Controller, refill: float = 1.0) -> Any:
-    return kind(
-        RunConfig(tasks_per_step=4, sampling=SamplingConfig(refill=refill)),
-        tasks=TaskStream([Task(str(i), str(i), str(i)) for i in range(tasks)], 0),
-        actors=cast("Actors", ABSENT),
-        evaluator=cast("Evaluator", ABSENT),
-        recorder=cast("Recorder", ABSENT),
-        clock=PhaseClock(),
+def controller(staleness: int = 0) -> Controller:
+    maker = SimpleNamespace(make=None, returned=[])
+    maker.give_back = maker.returned.extend
+    return Controller(
+        RunConfig(tasks_per_step=4, max_staleness=staleness),
+        actors=ABSENT,
+        maker=cast("BatchMaker", maker),
+        checks=ABSENT,
+        evaluator=ABSENT,
+        recorder=ABSENT,
+        stop=StopRequest(),
     )
 
 
@@ -81,68 +83,29 @@ def test_the_split_depends_on_the_seed_alone() -> None:
     assert split_groups(groups, 2, seed=1) != split_groups(groups, 2, seed=2)
 
 
-def test_a_completion_of_other_weights_is_refused() -> None:
-    """Truth 1: what is trained was sampled by the weights that it is held against."""
+@pytest.mark.parametrize(("staleness", "young"), [(0, "a"), (1, "ab"), (2, "abc")])
+def test_what_is_too_old_is_not_trained_on_but_asked_again(staleness: int, young: str) -> None:
+    loop, step = controller(staleness), Step(5)
+    loop.version = 4
+    summaries = [ref(name, version=4 - age).summary for age, name in enumerate("abc")]
+    fresh = loop.fresh(batch_of(summaries, 5), step)
+    old = sorted(set("abc") - set(young))
+    assert [group.summary.prompt_id for group in fresh] == list(young)
+    assert sorted(group.summary.prompt_id for group in step.stale) == old
+    assert sorted(loop.owed) == old
+    assert sorted(prompt.id for prompt in loop.maker.returned) == old  # type: ignore[attr-defined]
+    assert max(step.ages) == staleness
+    # Answered anew, it is owed no more.
+    loop.fresh(batch_of([ref(name, version=4).summary for name in "abc"], 6), Step(6))
+    assert loop.owed == {}
+
+
+def test_a_completion_of_weights_to_come_is_refused() -> None:
+    """Truth 1: what is trained was sampled by weights that were there."""
     loop = controller()
     loop.version = 4
-    assert loop.ages_of([ref("a", version=4)]) == [0, 0]
-    with pytest.raises(IntegrityError, match="prompt b was answered at version 3"):
-        loop.ages_of([ref("a", version=4), ref("b", version=3)])
-
-
-def test_prompt_ids_differ_even_where_an_epoch_ends_within_a_step() -> None:
-    loop = controller(tasks=3)
-    seen: set[str] = set()
-    for step in range(1, 4):
-        loop.step = step
-        ids = [prompt.id for prompt in loop.solve_prompts(4)]
-        assert len(ids) == 4
-        assert not seen & set(ids)
-        seen |= set(ids)
-    assert len(seen) == 12
-
-
-class Played(Controller):
-    """A controller whose rollouts are given: for each task in turn, whether it has signal."""
-
-    played: ClassVar[list[bool]]
-
-    def rollout(self, prompts: Sequence[Prompt], *again: int) -> list[GroupRef]:
-        self.batches = [*getattr(self, "batches", []), len(prompts)]
-        made = [ref(prompt.id) for prompt in prompts]
-        return [
-            group if self.played.pop(0) else replace(group, summary=dull(group.summary))
-            for group in made
-        ]
-
-
-def dull(summary: GroupSummary) -> GroupSummary:
-    return replace(summary, rewards=(1.0, 1.0))
-
-
-@pytest.mark.parametrize(
-    ("refill", "signal", "batches"),
-    [
-        (1.0, "1000", [4]),
-        (2.0, "1111", [4]),
-        (2.0, "101011", [4, 2]),
-        (2.0, "1010101", [4, 2, 1]),
-        (2.0, "00000000", [4, 4]),
-        (1.5, "000101", [4, 2]),
-    ],
-)
-def test_groups_without_signal_are_refilled_up_to_the_factor(
-    refill: float, signal: str, batches: list[int]
-) -> None:
-    loop = controller(tasks=50, kind=Played, refill=refill)
-    loop.played = [mark == "1" for mark in signal]
-    solved = loop.rollout(loop.solve_prompts(4))
-    solved += loop.refill(solved)
-    assert loop.batches == batches
-    assert loop.played == []
-    ids = [group.summary.prompt_id for group in solved]
-    assert len(set(ids)) == len(ids) == loop.tasks.position
-    assert [int(i.split("/")[0].split(".")[1]) for i in ids] == list(range(len(ids)))
+    with pytest.raises(IntegrityError, match="prompt b was answered at version 5"):
+        loop.fresh(batch_of([ref("b", version=5).summary], 5), Step(5))
 
 
 def test_seeds_differ_by_purpose_and_repeat() -> None:

@@ -6,6 +6,7 @@ import socket
 import urllib.request
 
 import pytest
+from made_steps import step_of
 
 from contracts.types import (
     GroupSummary,
@@ -15,7 +16,7 @@ from contracts.types import (
     UpdateReport,
 )
 from services.metrics import Metrics
-from services.recorder import step_metrics
+from services.recorder import step_metrics, step_timing
 from services.records import EvaluationRecord, StepTiming
 from services.statistics import proportion
 
@@ -56,9 +57,7 @@ SUMMARIES = [
 
 
 def test_a_step_is_counted_by_objective() -> None:
-    metrics = step_metrics(
-        step=1, version=3, epoch=0, summaries=SUMMARIES, ages=[0], recycled=[], report=REPORT
-    )
+    metrics = step_metrics(step_of(SUMMARIES, REPORT, 1), version=3)
     assert metrics.groups == {Objective.SOLVE: 2, Objective.POINTWISE: 2}
     assert metrics.dropped == {Objective.SOLVE: 1, Objective.POINTWISE: 1}
     assert metrics.reward == {Objective.SOLVE: 0.75, Objective.POINTWISE: 0.75}
@@ -71,10 +70,26 @@ def test_a_step_is_counted_by_objective() -> None:
 
 def test_a_step_without_signal_trains_nothing_and_says_so() -> None:
     nothing = UpdateReport(0, 1e-4, 0.0, 0, 0.0)
-    metrics = step_metrics(
-        step=1, version=1, epoch=0, summaries=SUMMARIES, ages=[0], recycled=[], report=nothing
-    )
+    metrics = step_metrics(step_of(SUMMARIES, nothing, 1), version=1)
     assert metrics.update is None
+
+
+def test_groups_that_were_too_old_are_counted_apart() -> None:
+    step = step_of(SUMMARIES, REPORT)
+    step.stale.append(step.batches[0].groups[0])
+    metrics = step_metrics(step, version=3)
+    assert metrics.groups == {Objective.SOLVE: 1, Objective.POINTWISE: 2}
+    assert metrics.stale == {Objective.SOLVE: 1}
+    assert metrics.reward[Objective.SOLVE] == 1.0
+
+
+def test_idle_shares_are_of_the_whole_step() -> None:
+    step = step_of(SUMMARIES, REPORT)
+    step.waited, step.queued = 0.5, 2
+    timing = step_timing(step, {"update": 1.5}, seconds=2.0, tokens=24)
+    assert timing.idle == {"learner": 0.25, "generators": 0.5}
+    assert timing.phases == {"generate": 1.0, "update": 1.5}
+    assert (timing.queued, timing.tokens_per_second) == (2, 12.0)
 
 
 def test_two_updates_of_a_step_become_one_report() -> None:
@@ -91,9 +106,7 @@ def test_the_port_serves_what_was_recorded_on_loopback_only() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    metrics = step_metrics(
-        step=7, version=3, epoch=0, summaries=SUMMARIES, ages=[0], recycled=[], report=REPORT
-    )
+    metrics = step_metrics(step_of(SUMMARIES, REPORT, 7), version=3)
     score = EvaluationRecord(
         step=7, mode="sampled", tasks=4, scores={"policy_accuracy": proportion(3, 4)}
     )
