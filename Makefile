@@ -21,7 +21,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 SOURCES := contracts recycler learner actors services tests deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit e2e lint types arrows format lock lock-cpu lock-gpu clean
+.PHONY: help setup demo test unit e2e slow lint types arrows format lock lock-cpu lock-gpu clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,14 +47,17 @@ $(READY): $(LOCK) pyproject.toml
 demo: setup ## Set up, then train the tiny model on this machine's CPU
 	@$(BIN)/coevolve demo
 
-test: setup ## Set up, then run all tests
-	@$(BIN)/python -m pytest
+test: setup ## Set up, then run all tests but the slow ones
+	@$(BIN)/python -m pytest -m "not slow"
+
+slow: setup ## Run the tests that take minutes each: faults and resumed runs
+	@$(BIN)/python -m pytest -m slow
 
 unit: setup ## Run the quick tests only
 	@$(BIN)/python -m pytest -m "not e2e and not gpu"
 
 e2e: setup ## Run the tests that start the real engine, learner and Ray
-	@$(BIN)/python -m pytest -m e2e
+	@$(BIN)/python -m pytest -m "e2e and not slow"
 
 lint: setup ## Check style and formatting
 	@$(BIN)/ruff check $(SOURCES)

@@ -16,7 +16,7 @@ from small_runs import tiny_run
 from services.audit import audit
 from services.run_folder import read_run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 STEPS = 30
 DEADLINE = 1200.0

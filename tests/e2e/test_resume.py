@@ -16,7 +16,7 @@ from contracts.config import RunConfig
 from services.run_folder import Run, read_run
 from services.training import train
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 STEPS = 4
 FILES = ("metrics.jsonl", "evaluations.jsonl", "rollouts.jsonl", "examples.jsonl")
