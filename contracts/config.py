@@ -222,7 +222,7 @@ class LearnerConfig(Section):
     advantage: str = "group_normalised"
     """`group_normalised`, `group_centred`, `leave_one_out`, or a `module:function`."""
     loss: str = "clipped"
-    """`clipped`, or a `module:function`."""
+    """`clipped`, `dual_clip`, `cispo`, `reinforce`, or a `module:function`."""
     clip_low: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Policy ratio is clipped from below at 1 - clip_low."""
     clip_high: Annotated[float, Field(ge=0)] = 0.2
