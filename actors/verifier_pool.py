@@ -20,6 +20,7 @@ from actors.verifier import Verifier
 from actors.waiting import ActorError, NamedActor, silent, wait_for
 from contracts.config import DeadlineConfig, RunConfig
 from contracts.errors import DeadlineError
+from recycler.outcomes import ReflectionRewards
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -76,12 +77,13 @@ class VerifierPool:
         remote = ray.remote(num_cpus=0, concurrency_groups={HEALTH: 1})(Verifier)
         count = math.ceil(workers / WORKERS_PER_ACTOR)
         budget = RestartBudget("verifiers", config.faults, tell)
+        rewards = ReflectionRewards(**config.verifiers.reflection.model_dump())
 
         def launch(index: int) -> NamedActor:
             share = workers // count + (index < workers % count)
             log = log_folder.absolute() / f"verifier-{index}.log"
             handle = remote.options(max_concurrency=share + 1).remote(
-                share, config.verifiers.deadline, log
+                share, config.verifiers.deadline, log, rewards
             )
             return NamedActor(handle, f"verifier {index}", log)
 

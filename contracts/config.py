@@ -90,7 +90,10 @@ class FieldMapping(Section):
 class TaskConfig(Section):
     """Where tasks come from, and how they are asked."""
 
-    source: Literal["arithmetic", "jsonl", "json", "parquet", "hf", "gsm8k", "svamp"] = "arithmetic"
+    source: Literal[
+        "arithmetic", "jsonl", "json", "parquet", "hf", "gsm8k", "svamp", "math500", "aime", "amc",
+        "spark",
+    ] = "arithmetic"  # fmt: skip
     """The built-in generator, a file format, a saved Hugging Face dataset, or a published file."""
     path: Path | None = None
     """File or folder of the source. Not used by `arithmetic`."""
@@ -185,6 +188,21 @@ class GeneratorConfig(Section):
     """Skip compilation and graph capture: faster start, slower tokens."""
 
 
+class ReflectionRewardConfig(Section):
+    """What a reflection earns by what it did with the answer that it was shown."""
+
+    fix: float = 1.0
+    """A wrong one was made right."""
+    keep: float = 1.0
+    """A right one was kept."""
+    breaking: float = 0.0
+    """A right one was made wrong."""
+    miss: float = 0.0
+    """A wrong one stayed wrong."""
+    unanswered: float = 0.0
+    """There was no answer."""
+
+
 class VerifierConfig(Section):
     """The verifier pool."""
 
@@ -192,6 +210,8 @@ class VerifierConfig(Section):
     """Grader processes."""
     deadline: Seconds = 5.0
     """Seconds of processor time a grader may take for one completion before it is killed."""
+    reflection: ReflectionRewardConfig = ReflectionRewardConfig()
+    """Rewards of reflections; plain correctness by default."""
 
 
 class LearnerConfig(Section):
