@@ -47,9 +47,16 @@ def has_signal(sample: Sample, config: LearnerConfig) -> bool:
     return config.kl_coefficient > 0 and bool(sample.kl_weights.any())
 
 
+CPU_BUDGET = 2048
+"""Tokens of a micro-batch beyond which a CPU only gets slower: activations leave its caches."""
+
+
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """How rows are made: ``shared_prefix`` as settled for the model, its attention window."""
+    """How rows are made: ``shared_prefix`` as settled for the model, its attention window.
+
+    ``budget``: most tokens of a micro-batch; on a CPU no more than ``CPU_BUDGET`` are used.
+    """
 
     shared_prefix: str
     budget: int
@@ -58,10 +65,9 @@ class Packing:
 
     def layouts(self, samples: Sequence[Sample]) -> list[Layout]:
         """The micro-batches of ``samples``, ready to forward."""
-        rows = rows_of(
-            samples, shared_prefix=self.shared_prefix, budget=self.budget, window=self.window
-        )
-        return [lay_out(part, samples, self.device) for part in micro_batches(rows, self.budget)]
+        budget = min(self.budget, CPU_BUDGET) if self.device.type == "cpu" else self.budget
+        rows = rows_of(samples, shared_prefix=self.shared_prefix, budget=budget, window=self.window)
+        return [lay_out(part, samples, self.device) for part in micro_batches(rows, budget)]
 
 
 def plan(samples: Sequence[Sample], config: LearnerConfig, packing: Packing) -> Minibatch:
