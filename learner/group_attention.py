@@ -11,7 +11,7 @@ softmax and its gradient are float32 or wider; products with weights are of the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,26 +23,30 @@ SCORES = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Where a group lies in a row: ``prompt`` slots from ``start``, then its completions.
+    """Where ``groups`` groups of one shape lie in a row, one after the other from ``start``.
 
-    ``count`` completions follow, the longest of ``longest`` slots. Where they are not equally
-    long, ``table`` int64 [count * longest] are their slots relative to the first completion's,
-    each filled up with some slot, and ``places`` int64 says where in the table each slot is.
+    Each is ``prompt`` slots and then ``count`` completions, the longest of ``longest`` slots.
+    Where completions are not equally long, there is one group only: ``table`` int64
+    [count * longest] are their slots relative to the first completion's, each filled up with
+    some slot, and ``places`` int64 says where in the table each slot is.
+
+    Groups are stacked with the key heads: below K counts the key heads of all of them.
     """
 
     start: int
     prompt: int
     count: int
     longest: int
-    table: Tensor | None
-    places: Tensor | None
+    table: Tensor | None = None
+    places: Tensor | None = None
+    groups: int = 1
 
     @classmethod
     def of(cls, start: int, prompt: int, lengths: Sequence[int]) -> Piece:
         """A group from ``start`` whose completions have ``lengths`` slots, none of them 0."""
         count, longest = len(lengths), max(lengths, default=0)
         if all(length == longest for length in lengths):
-            return cls(start, prompt, count, longest, None, None)
+            return cls(start, prompt, count, longest)
         size = torch.tensor(lengths)
         first = size.cumsum(0) - size
         width = torch.arange(longest)
@@ -50,46 +54,61 @@ class Piece:
         table = torch.where(real, first[:, None] + width, 0).flatten()
         return cls(start, prompt, count, longest, table, real.flatten().nonzero().squeeze(1))
 
+    def joined(self, other: Piece) -> Piece | None:
+        """This piece and the one behind it as one; None where their shapes differ."""
+        mine = self.prompt, self.count, self.longest
+        if self.table is not None or other.table is not None:
+            return None
+        if mine != (other.prompt, other.count, other.longest):
+            return None
+        return replace(self, groups=self.groups + other.groups)
+
     @property
-    def middle(self) -> int:
-        """Slot of the first completion."""
-        return self.start + self.prompt
+    def size(self) -> int:
+        """Slots of a group."""
+        inside = self.count * self.longest if self.places is None else len(self.places)
+        return self.prompt + inside
 
     @property
     def stop(self) -> int:
-        """Slot after the last completion."""
-        inside = self.count * self.longest if self.places is None else len(self.places)
-        return self.middle + inside
+        """Slot after the last group."""
+        return self.start + self.groups * self.size
+
+    def _split(self, rows: Tensor, *, prompts: bool) -> Tensor:
+        """A view of ``rows`` [N, H, D], the slots of prompts or completions: [G, ., H, D]."""
+        mine = torch.unflatten(rows[self.start : self.stop], 0, (self.groups, self.size))
+        return mine[:, : self.prompt] if prompts else mine[:, self.prompt :]
 
     def prompt_of(self, rows: Tensor, heads: int) -> Tensor:
-        """From ``rows`` [N, H, D] the prompt's, [K, H / K, P, D] for K = ``heads``."""
-        mine = rows[self.start : self.middle]
-        split = mine.view(self.prompt, heads, rows.shape[1] // heads, rows.shape[2])
-        return split.permute(1, 2, 0, 3).contiguous()
+        """From ``rows`` [N, H, D] the prompts', [K, H G / K, P, D] for K = ``heads`` in all."""
+        split = torch.unflatten(self._split(rows, prompts=True), 2, (heads // self.groups, -1))
+        return split.permute(0, 2, 3, 1, 4).flatten(0, 1).contiguous()
 
     def completions_of(self, rows: Tensor, heads: int, *, empty: bool = False) -> Tensor:
-        """From ``rows`` [N, H, D] the completions', [K, n, H / K, R, D]; padding 0 if ``empty``."""
-        mine = rows[self.middle : self.stop]
+        """From ``rows`` the completions', [K, n, H G / K, R, D]; padding 0 if ``empty``."""
+        mine = self._split(rows, prompts=False)
         if self.table is not None and self.places is not None:
             if empty:
-                padded = mine.new_zeros(self.count * self.longest, *mine.shape[1:])
-                mine = padded.index_copy_(0, self.places, mine)
+                padded = mine.new_zeros(self.count * self.longest, *mine.shape[2:])
+                mine = padded.index_copy_(0, self.places, mine[0])[None]
             else:
-                mine = mine.index_select(0, self.table)
-        each = heads, rows.shape[1] // heads, rows.shape[2]
-        stacked = mine.view(self.count, self.longest, *each)
-        return stacked.permute(2, 0, 3, 1, 4).contiguous()
+                mine = mine.index_select(1, self.table)
+        split = torch.unflatten(mine, 1, (self.count, self.longest))
+        stacked = torch.unflatten(split, 3, (heads // self.groups, -1))
+        return stacked.permute(0, 3, 1, 4, 2, 5).flatten(0, 1).contiguous()
 
     def put_prompt(self, rows: Tensor, value: Tensor) -> None:
-        """The inverse of ``prompt_of``: write [K, H / K, P, D] to ``rows``."""
-        rows[self.start : self.middle] = value.permute(2, 0, 1, 3).flatten(1, 2)
+        """The inverse of ``prompt_of``: write [K, H G / K, P, D] to ``rows``."""
+        split = torch.unflatten(value, 0, (self.groups, -1)).permute(0, 3, 1, 2, 4)
+        self._split(rows, prompts=True).copy_(split.flatten(2, 3))
 
     def put_completions(self, rows: Tensor, value: Tensor) -> None:
-        """The inverse of ``completions_of``: write [K, n, H / K, R, D] to ``rows``."""
-        flat = value.permute(1, 3, 0, 2, 4).flatten(2, 3).flatten(0, 1)
-        rows[self.middle : self.stop] = (
-            flat if self.places is None else flat.index_select(0, self.places)
-        )
+        """The inverse of ``completions_of``: write [K, n, H G / K, R, D] to ``rows``."""
+        split = torch.unflatten(value, 0, (self.groups, -1)).permute(0, 2, 4, 1, 3, 5)
+        flat = split.flatten(3, 4).flatten(1, 2)
+        if self.places is not None:
+            flat = flat.index_select(1, self.places)
+        self._split(rows, prompts=False).copy_(flat)
 
 
 def attend_groups(
@@ -146,7 +165,7 @@ class _Group:
     @classmethod
     def of(cls, piece: Piece, key: Tensor, value: Tensor, scale: float) -> _Group:
         """From ``key`` and ``value`` [N, K, D] of the whole row."""
-        heads = key.shape[1]
+        heads = key.shape[1] * piece.groups
         of_prompt, prompt_value = (piece.prompt_of(rows, heads).squeeze(1) for rows in (key, value))
         own, own_value = (piece.completions_of(rows, heads).squeeze(2) for rows in (key, value))
         scaled, own_scaled = _wide(of_prompt) * scale, _wide(own) * scale
@@ -215,7 +234,7 @@ def _prompt_forward(piece: Piece, group: _Group, queries: Tensor) -> Tensor:
     """[K, r, P, E]: what the prompt's tokens make of each other."""
     query = piece.prompt_of(queries, group.key.shape[0])
     result = query.new_empty(*query.shape[:-1], group.value.shape[-1])
-    for first, last in _steps(piece.prompt, queries.shape[1] * piece.prompt):
+    for first, last in _steps(piece.prompt, queries.shape[1] * piece.groups * piece.prompt):
         weights = group.prompt_weights(query[:, :, first:last], first).to(query.dtype)
         made = weights @ group.value[:, :last]
         result[:, :, first:last] = made.view(*query.shape[:2], last - first, -1)
@@ -238,7 +257,7 @@ def _forward(piece: Piece, group: _Group, queries: Tensor) -> Tensor:
 
 
 def _parts(piece: Piece, heads: int) -> Iterator[slice]:
-    each = heads * piece.longest * (piece.prompt + piece.longest)
+    each = heads * piece.groups * piece.longest * (piece.prompt + piece.longest)
     return (slice(first, last) for first, last in _steps(piece.count, each))
 
 
@@ -273,7 +292,9 @@ class _Backward:
         query = piece.prompt_of(self.queries, heads)
         upstream = piece.prompt_of(self.upstream, heads)
         result = torch.empty_like(query)
-        for first, last in _steps(piece.prompt, self.queries.shape[1] * piece.prompt):
+        for first, last in _steps(
+            piece.prompt, self.queries.shape[1] * piece.groups * piece.prompt
+        ):
             some, above = query[:, :, first:last], upstream[:, :, first:last].flatten(1, 2)
             weights = group.prompt_weights(some, first)
             on_weights = _wide(above @ group.value[:, :last].transpose(1, 2))

@@ -8,7 +8,7 @@ state is the one it would have in a row of its own: ``P + n R`` tokens instead o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,12 +117,22 @@ def _blocks(segments: Sequence[tuple[int, int, int]], fill: int, device: torch.d
     return Blocks(group, segment, pieces=tuple(_pieces(groups, numbers, lengths)))
 
 
-def _pieces(groups: Ints, numbers: Ints, lengths: Ints) -> Iterator[Piece]:
-    """One a group, from its segments; completions without a forwarded token are left out."""
+def _pieces(groups: Ints, numbers: Ints, lengths: Ints) -> list[Piece]:
+    """The groups, from their segments, neighbours of one shape as one.
+
+    Completions without a forwarded token are left out.
+    """
     starts = np.cumsum(lengths) - lengths
+    pieces: list[Piece] = []
     for prompt in np.flatnonzero(numbers == 0):
         own = lengths[(groups == groups[prompt]) & (numbers > 0) & (lengths > 0)]
-        yield Piece.of(int(starts[prompt]), int(lengths[prompt]), own.tolist())
+        piece = Piece.of(int(starts[prompt]), int(lengths[prompt]), own.tolist())
+        joined = pieces[-1].joined(piece) if pieces else None
+        if joined is None:
+            pieces.append(piece)
+        else:
+            pieces[-1] = joined
+    return pieces
 
 
 def _to(array: NDArray[np.integer], device: torch.device) -> Tensor:
