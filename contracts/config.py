@@ -259,7 +259,7 @@ class LearnerConfig(Section):
     )
     """Weight of each objective; each has a normaliser of its own."""
     token_budget: Count = 4096
-    """Tokens of a micro-batch, padding included. A CPU uses at most 2048: larger ones are slower."""
+    """Tokens of a micro-batch, padding included. A CPU takes no more than 2048: it gets slower."""
     shared_prefix: Literal["auto", "on", "off"] = "auto"
     """Forward a group's prompt once for all its completions."""
     gradient_checkpointing: bool = False
