@@ -65,19 +65,25 @@ def _symbolic(gold: str, answer: str) -> bool:
     decided = _algebraic(gold, answer)
     if decided is not None:
         return decided
-    if "=" in gold:
-        left, right = gold.split("=", 1), answer.split("=", 1)
-        return symbolic.same_equation((left[0], left[1]), (right[0], right[1]))
+    left, right = _sides(gold), _sides(answer)
+    if left and right:
+        return symbolic.same_equation(left, right)
     return symbolic.same_expression(gold, answer)
+
+
+def _sides(text: str) -> tuple[str, str] | None:
+    """What stands before and behind the first equals sign; None without one."""
+    before, sign, behind = text.partition("=")
+    return (before, behind) if sign else None
 
 
 def _algebraic(gold: str, answer: str) -> bool | None:
     """The same where it can be had without sympy, else None."""
     gold, answer = to_latex(gold), to_latex(answer)
-    if "=" in gold:
-        left, right = gold.split("=", 1), answer.split("=", 1)
-        return algebra.same_equation((left[0], left[1]), (right[0], right[1]))
-    return algebra.same_expression(gold, answer)
+    left, right = _sides(gold), _sides(answer)
+    if left and right:
+        return algebra.same_equation(left, right)
+    return None if left or right else algebra.same_expression(gold, answer)
 
 
 class _NeedsSymbolicError(Exception):

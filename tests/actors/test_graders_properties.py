@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from fractions import Fraction
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from actors.graders import grader, quick_grade
@@ -193,6 +193,8 @@ golds = st.one_of(
 
 
 @settings(max_examples=400)
+@example(answer="^", gold="{=", name="math")
+@example(answer="{=", gold="^", name="math")
 @given(hostile, golds, st.sampled_from(["math", "choice", "exact"]))
 def test_hostile_text_gets_a_quick_grade_or_none(answer, gold, name):
     grade = quick_grade(name, rf"\boxed{{{answer}}}", gold)
