@@ -121,4 +121,4 @@ def test_continuous_integration_runs_every_check():
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     steps = re.findall(r"^step make (\w+)$", script.read_text(), re.MULTILINE)
-    assert steps == ["setup", "lint", "types", "arrows", "test"]
+    assert steps == ["setup", "lint", "types", "arrows", "test", "slow"]

@@ -37,6 +37,10 @@ TAIL = 15
 """Lines of a failed variant's output to show."""
 
 
+LAUNCHED = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""Variables by which a launcher tells a process that it is a rank of many: none of ours is."""
+
+
 class BenchError(CoevolveError):
     """A variant's process ended by itself. The message has the end of its output."""
 
@@ -126,6 +130,8 @@ def _serve(target: str, argument: Any, connection: Connection, threads: int, log
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, sys.stdout.fileno())
     os.dup2(output, sys.stderr.fileno())
+    for name in LAUNCHED:
+        os.environ.pop(name, None)
     os.environ |= {
         "OMP_NUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": "PASSIVE",

@@ -19,7 +19,7 @@ from contracts.errors import UserError
 from learner.checkpoint import CheckpointError, described, newest
 from learner.engine import Learner
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 STAGES = (
     "begun",

@@ -20,7 +20,8 @@ def coevolve(*arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         timeout=600,
-        env={**os.environ, "COLUMNS": "200", "PYTHONPATH": str(ROOT)},
+        # As a rank of a launcher would be started: a benchmark is none all the same.
+        env={**os.environ, "COLUMNS": "200", "PYTHONPATH": str(ROOT), "LOCAL_RANK": "0"},
     )
 
 
