@@ -74,8 +74,6 @@ class Streams:
         return []
 
     def _open(self, member: Member, share: list[Prompt], sampling: Sampling) -> None:
-        from actors.generator_pool import expected_tokens
-
         actor = member.actor
         stream = actor.handle.generate.options(num_returns="streaming").remote(share, sampling)
         each = sum(expected_tokens(prompt, sampling) for prompt in share) / len(share)
@@ -151,3 +149,9 @@ class Streams:
         stream = self._streams.pop(generator)
         self.pool.failed(stream.actor, error)
         return stream.prompts
+
+
+def expected_tokens(prompt: Prompt, sampling: Sampling) -> float:
+    """Rough work of a prompt, in tokens: the driver has no tokenizer, so four letters are one."""
+    letters = sum(len(message.text()) for message in prompt.messages)
+    return letters / 4 + sampling.completions * sampling.max_tokens

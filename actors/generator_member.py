@@ -8,7 +8,6 @@ from typing import Any, Literal
 import ray
 from ray import ObjectRef
 
-from actors.place import kill
 from actors.waiting import NamedActor, wait_for
 from contracts.errors import CoevolveError
 
@@ -66,7 +65,3 @@ class Member:
         except CoevolveError as error:
             return error
         return None
-
-    def kill(self) -> None:
-        """End the actor by force; its engine ends with it."""
-        kill(self.actor)

@@ -13,9 +13,10 @@ from ray import ObjectRef
 
 from actors.engine import WORKER_EXTENSION, engine_environment, with_devices
 from actors.faults import RestartBudget, Tell
-from actors.generation import Streams
+from actors.generation import Streams, expected_tokens
 from actors.generator import Generator, Sampling
 from actors.generator_member import Member
+from actors.place import kill
 from actors.stopping import stop_actors
 from actors.waiting import NamedActor, silent, wait_for
 from contracts.config import RunConfig
@@ -157,7 +158,7 @@ class GeneratorPool:
                 raise error
             for member in self._members:
                 if member.actor is actor:
-                    member.kill()
+                    kill(member.actor)
                     self._budget.spend(member.name, error)
                     member.launch()
 
@@ -270,12 +271,6 @@ class GeneratorPool:
             self._stopped = True
             actors = [member.actor for member in self._members]
         stop_actors(actors, seconds=self._config.deadlines.stop)
-
-
-def expected_tokens(prompt: Prompt, sampling: Sampling) -> float:
-    """Rough work of a prompt, in tokens: the driver has no tokenizer, so four letters are one."""
-    letters = sum(len(message.text()) for message in prompt.messages)
-    return letters / 4 + sampling.completions * sampling.max_tokens
 
 
 def _resources(config: RunConfig) -> dict[str, Any]:

@@ -8,7 +8,6 @@ kill at any moment leaves the last good one intact. No DeepSpeed here: only file
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import CoevolveError, UserError
+from contracts.locks import locked
 
 MANIFEST = "manifest.json"
 POINTER = "latest.json"
@@ -70,16 +70,12 @@ def claimed(root: Path) -> Iterator[None]:
     Raises:
         UserError: another process holds it.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                "another run writes checkpoints here",
-                where=str(root),
-                remedy="give this run another name, or end the other one",
-            ) from error
+    refusal = UserError(
+        "another run writes checkpoints here",
+        where=str(root),
+        remedy="give this run another name, or end the other one",
+    )
+    with locked(root / LOCK, refusal):
         yield
 
 

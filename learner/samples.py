@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from contracts.config import LearnerConfig
-from contracts.types import Generation, Group, Objective, Sample
+from contracts.types import Completion, Generation, Group, Objective, Sample
 from learner.advantages import advantages_of
 
 
@@ -26,20 +26,28 @@ def samples_of(group: Group, config: LearnerConfig) -> list[Sample]:
     """
     advantages = advantages_of(group.rewards, config.advantage)
     return [
-        Sample(
-            group=group.prompt.id,
-            objective=group.prompt.objective,
-            prompt_tokens=group.prompt_tokens,
-            tokens=completion.tokens,
-            logprobs=completion.logprobs,
-            policy_weights=np.full(len(completion.tokens), advantage, dtype=np.float32),
-            supervised_weights=np.zeros(len(completion.tokens), dtype=np.float32),
-            kl_weights=np.ones(len(completion.tokens), dtype=np.float32),
-            version=completion.oldest_version,
-        )
+        _sampled(group, completion, advantage=float(advantage), kl=1.0)
         for completion, advantage in zip(group.completions, advantages, strict=True)
         if len(completion.tokens)
     ]
+
+
+def _sampled(
+    source: Group | Generation, completion: Completion, *, advantage: float, kl: float
+) -> Sample:
+    """One completion of ``source``, its tokens weighted alike."""
+    length = len(completion.tokens)
+    return Sample(
+        group=source.prompt.id,
+        objective=source.prompt.objective,
+        prompt_tokens=source.prompt_tokens,
+        tokens=completion.tokens,
+        logprobs=completion.logprobs,
+        policy_weights=np.full(length, advantage, dtype=np.float32),
+        supervised_weights=np.zeros(length, dtype=np.float32),
+        kl_weights=np.full(length, kl, dtype=np.float32),
+        version=completion.oldest_version,
+    )
 
 
 def supervised_sample(
@@ -79,17 +87,7 @@ def supervised_sample(
 def generated_samples(generations: Sequence[Generation]) -> list[Sample]:
     """Samples with nothing to learn, to compare log-probabilities by; none of empty completions."""
     return [
-        Sample(
-            group=generation.prompt.id,
-            objective=generation.prompt.objective,
-            prompt_tokens=generation.prompt_tokens,
-            tokens=completion.tokens,
-            logprobs=completion.logprobs,
-            policy_weights=np.zeros(len(completion.tokens), np.float32),
-            supervised_weights=np.zeros(len(completion.tokens), np.float32),
-            kl_weights=np.zeros(len(completion.tokens), np.float32),
-            version=completion.oldest_version,
-        )
+        _sampled(generation, completion, advantage=0.0, kl=0.0)
         for generation in generations
         for completion in generation.completions
         if len(completion.tokens)

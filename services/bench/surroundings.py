@@ -6,7 +6,8 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.machine import GIB, cores, cpu_flags, gpus, installed, memory
+from services.machine import GIB, cores, cpu_flags, gpus, memory
+from services.versions import versions as of_packages
 
 WIDTHS = ("avx512_bf16", "amx_bf16", "avx512f", "avx2", "neon")
 """Instruction sets that decide how fast a CPU multiplies matrices, those to name first."""
@@ -43,5 +44,4 @@ def _gpu() -> str:
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
     """Installed versions of ``packages`` and of Python; those that are missing are left out."""
-    found = {name: version for name in packages if (version := installed(name)) is not None}
-    return {"python": platform.python_version(), **found}
+    return {"python": platform.python_version(), **of_packages(packages)}

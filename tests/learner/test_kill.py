@@ -63,8 +63,8 @@ def root(uninterrupted, tmp_path):
     return copy
 
 
-def update_and_save(folder, root, at, ranks=1, rank=0, port=0):
-    """From the newest checkpoint, update 3 and its checkpoint; ``at(stage)`` is told all."""
+def resumed(folder, root, ranks, rank, port):
+    """A rank that has taken up the newest checkpoint."""
     learner = Learner(
         folder,
         BASE,
@@ -76,6 +76,12 @@ def update_and_save(folder, root, at, ranks=1, rank=0, port=0):
         port=port,
     )
     learner.load(newest(root).folder)
+    return learner
+
+
+def update_and_save(folder, root, at, ranks=1, rank=0, port=0):
+    """From the newest checkpoint, update 3 and its checkpoint; ``at(stage)`` is told all."""
+    learner = resumed(folder, root, ranks, rank, port)
     learner.update([batch(3, supervised=True) if rank == 0 else []])
     learner.save(root, 3, {"position": b"3"}, keep=2, at=at)
     learner.close()
@@ -183,17 +189,7 @@ def test_a_file_that_cannot_grow_is_an_error_and_the_run_goes_on(
 
 
 def fail_on_rank_one(rank, ranks, port, folder, root):
-    learner = Learner(
-        folder,
-        BASE,
-        dtype="float32",
-        total_updates=12,
-        seed=0,
-        rank=rank,
-        world_size=ranks,
-        port=port,
-    )
-    learner.load(newest(root).folder)
+    learner = resumed(folder, root, ranks, rank, port)
     with no_longer_files() as from_here, pytest.raises(CheckpointError) as caught:
         if rank == 1:
             from_here()
