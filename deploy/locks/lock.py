@@ -48,7 +48,7 @@ def main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     wanted = [*project["dependencies"], *extras[options.kind], *extras["dev"], *extras["bench"]]
-    wanted += BUILD
+    wanted += [*extras["sinks"], *BUILD]
     data = [line for line in wanted if name_of(line) in DATA_ONLY]
     requirements = [line for line in wanted if line not in data]
     kept = {} if options.upgrade else locked_versions(options.kind)
