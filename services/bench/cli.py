@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -13,6 +13,7 @@ from contracts.errors import UserError
 if TYPE_CHECKING:
     from services.bench.records import Benchmark
 
+Result = TypeVar("Result", bound="Benchmark")
 app = typer.Typer(no_args_is_help=True, help="Measure parts of the system on this machine.")
 
 JsonOption = Annotated[
@@ -81,6 +82,31 @@ def generate(
 
 
 @app.command()
+def broadcast(  # noqa: PLR0917 (an option each)
+    json: JsonOption = None,
+    models: Annotated[str, typer.Option(help="tiny, smollm2")] = "tiny,smollm2",
+    dtypes: Annotated[str, typer.Option(help="bfloat16, float32")] = "bfloat16,float32",
+    receivers: Annotated[str, typer.Option(help="Numbers of engines.")] = "1,2,4",
+    rounds: Annotated[int, typer.Option(min=1, help="Counted broadcasts of each.")] = 10,
+    short: ShortOption = False,
+) -> None:
+    """Weights from the learner to engines, and a bare gloo broadcast of as many bytes."""
+    from rich.console import Console
+
+    from services.bench.broadcast import Plan, bench_broadcast, types_of
+    from services.bench.broadcast_records import show_more
+
+    plan = Plan(
+        models=("tiny",) if short else _names(models),
+        dtypes=types_of(_names(dtypes)[: 1 if short else None]),
+        receivers=(1, 2) if short else _counts(receivers, "--receivers", "engines", "1,2,4"),
+        rounds=2 if short else rounds,
+    )
+    result = _report(lambda say: bench_broadcast(plan, say), json)
+    show_more(result, Console())
+
+
+@app.command()
 def routing(
     json: JsonOption = None,
     completions: Annotated[int, typer.Option(min=1, help="How many in all.")] = 100_000,
@@ -98,11 +124,13 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _counts(text: str) -> tuple[int, ...]:
+def _counts(
+    text: str, where: str = "--tokens", of: str = "tokens", example: str = "256,1024"
+) -> tuple[int, ...]:
     counts = tuple(int(name) if name.isdigit() else 0 for name in _names(text))
     if not counts or not all(counts):
         raise UserError(
-            f"{text!r} are not numbers of tokens", where="--tokens", remedy="for example 256,1024"
+            f"{text!r} are not numbers of {of}", where=where, remedy=f"for example {example}"
         )
     return counts
 
@@ -111,8 +139,8 @@ def _note(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _report(run: Callable[[Callable[[str], None]], Benchmark], json: Path | None) -> None:
-    """Run a benchmark under a live line; write and show what it came to."""
+def _report(run: Callable[[Callable[[str], None]], Result], json: Path | None) -> Result:
+    """Run a benchmark under a live line; write, show and return what it came to."""
     from rich.console import Console
 
     from services.bench.display import live_line, show
@@ -123,3 +151,4 @@ def _report(run: Callable[[Callable[[str], None]], Benchmark], json: Path | None
     if json is not None:
         result.write(json)
     show(result, Console())
+    return result
