@@ -253,6 +253,9 @@ class LearnerConfig(Section):
     """Old log-probabilities from the learner itself, instead of the sampler's."""
     kl_coefficient: Annotated[float, Field(ge=0)] = 0.0
     """Weight of KL to the frozen initial model. 0 keeps no reference in memory."""
+    silent_groups: Literal["skip", "train"] = "skip"
+    """Groups whose rewards are all equal have no gradient but that of `kl_coefficient`. `train`
+    holds the policy to the reference on them too."""
     weights: dict[Literal["solve", "pointwise", "pairwise", "reflect"], float] = Field(
         default={"solve": 1.0, "pointwise": 1.0, "pairwise": 0.5, "reflect": 0.25},
         validate_default=True,

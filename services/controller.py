@@ -130,10 +130,11 @@ class Controller:
         self.save_when_due(step)
 
     def learn(self, batch: Batch, step: Step) -> UpdateReport:
-        """Train on the groups that have signal, then send the new weights to every generator."""
+        """Train on the groups that are of use, then send the new weights to every generator."""
         self.recorder.phase("training")
         groups = self.fresh(batch, step)
-        useful = [group for group in groups if group.summary.has_signal]
+        everything = self.config.learner.silent_groups == "train"
+        useful = [group for group in groups if everything or group.summary.has_signal]
         parts = split_groups(
             useful,
             self.config.learner.updates_per_step,

@@ -66,6 +66,10 @@ class Recorder:
             self._metrics.fault(record)
         self.note(shorten(str(fault.cause).splitlines()[0], FAULT_LETTERS, placeholder=" ..."))
 
+    def restart_clock(self) -> None:
+        """The next step begins now."""
+        self._clock = time.monotonic()
+
     def note(self, text: str) -> None:
         """Tell something a person should know."""
         self._view.note(text)
@@ -106,12 +110,12 @@ class Recorder:
         self._metrics.evaluation(evaluation)
         self._view.evaluation(evaluation)
         self.evaluations.append(evaluation)
-        self._clock = time.monotonic()
+        self.restart_clock()
 
     def examples(self, examples: Sequence[ExampleRecord]) -> None:
         """Keep completions of held-out prompts, to be read."""
         self._folder.append_examples(examples)
-        self._clock = time.monotonic()
+        self.restart_clock()
 
 
 def step_metrics(step: Step, version: int) -> StepMetrics:

@@ -90,13 +90,25 @@ def train(
     if existing == "resume" and is_finished(config):
         return config.folder
     tasks = load_tasks(config.tasks, config.recycle.style)
+    with opened(config, tasks, existing) as (prepared, recorder):
+        with ended_well(prepared, recorder, started):
+            endure(prepared, recorder, stop or StopRequest())
+    return prepared.folder.path
+
+
+@contextmanager
+def opened(
+    config: RunConfig, tasks: TaskSplit, existing: Existing
+) -> Iterator[tuple[Prepared, Recorder]]:
+    """A run folder that is held, with its live view and its metrics, for the length of the block.
+
+    Raises:
+        UserError: what is wrong, where, and what to do.
+    """
     with held(config.folder), LiveView(config, config.model.name) as view:
         prepared = prepare(config, tasks, view, existing)
         with Metrics(config.name, config.metrics_port) as metrics:
-            recorder = Recorder(prepared.folder, view, metrics)
-            with ended_well(prepared, recorder, started):
-                endure(prepared, recorder, stop or StopRequest())
-    return prepared.folder.path
+            yield prepared, Recorder(prepared.folder, view, metrics)
 
 
 def prepare(config: RunConfig, tasks: TaskSplit, view: LiveView, existing: Existing) -> Prepared:
@@ -170,15 +182,21 @@ def run_loop(prepared: Prepared, recorder: Recorder, stop: StopRequest) -> None:
     folder = prepared.folder
     recorder.resume(read_run(folder.path))
     recorder.phase("starting")
-    with ExitStack() as stack:
-        stack.enter_context(ray_session(folder.logs))
-        controller = start(prepared, recorder, stop, stack)
+    with running(prepared, recorder, stop) as controller:
         try:
             controller.run(prepared.checkpoint)
         except (ActorError, DeadlineError, BudgetSpentError) as error:
             raise _BrokenError from error
         recorder.phase("saving")
         controller.actors.learner.export(folder.path / "model", card=controller.card())
+
+
+@contextmanager
+def running(prepared: Prepared, recorder: Recorder, stop: StopRequest) -> Iterator[Controller]:
+    """A controller with its actors, in a Ray session, for the length of the block."""
+    with ExitStack() as stack:
+        stack.enter_context(ray_session(prepared.folder.logs))
+        yield start(prepared, recorder, stop, stack)
 
 
 def start(

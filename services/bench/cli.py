@@ -107,6 +107,31 @@ def broadcast(  # noqa: PLR0917 (an option each)
 
 
 @app.command()
+def loop(  # noqa: PLR0917 (an option each)
+    json: JsonOption = None,
+    models: Annotated[str, typer.Option(help="tiny, smollm2")] = "tiny,smollm2",
+    mixes: Annotated[str, typer.Option(help="spark, solve")] = "spark,solve",
+    rounds: Annotated[int, typer.Option(min=1, help="Counted turns of each variant.")] = 3,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of a turn; by default 6, SmolLM2 2.")
+    ] = None,
+    threads: ThreadsOption = 2,
+    short: ShortOption = False,
+) -> None:
+    """Whole steps: where their time goes, synchronous and overlapped, and beside TRL."""
+    from services.bench.loop import LoopPlan, bench_loop
+
+    plan = LoopPlan(
+        models=("tiny",) if short else _names(models),
+        mixes=_names(mixes),
+        rounds=1 if short else rounds,
+        steps=2 if short else steps,
+        threads=threads,
+    )
+    _report(lambda say: bench_loop(plan, say), json)
+
+
+@app.command()
 def routing(
     json: JsonOption = None,
     completions: Annotated[int, typer.Option(min=1, help="How many in all.")] = 100_000,
