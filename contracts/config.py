@@ -308,6 +308,9 @@ class EvaluationConfig(Section):
     """Answers per held-out task sampled at start; the fixed set that judging is measured on."""
     greedy: bool = True
     """Also evaluate greedily at start and end."""
+    verdicts: Count = 4
+    """Verdicts on each candidate at start and end, for calibration; 1: it is not measured. The
+    candidates are those of the first `tasks_between` tasks."""
 
 
 class FaultConfig(Section):

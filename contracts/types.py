@@ -6,7 +6,7 @@ store without a copy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
@@ -239,6 +239,18 @@ class GroupSummary:
     def has_signal(self) -> bool:
         """Whether rewards differ, so that a group-relative advantage is not all zero."""
         return len(set(self.rewards)) > 1
+
+    def with_more(self, other: GroupSummary) -> GroupSummary:
+        """The completions of this group and then those of ``other``, of the same prompt."""
+        return replace(
+            self,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            rewards=self.rewards + other.rewards,
+            correct=self.correct + other.correct,
+            extracted=self.extracted + other.extracted,
+            reasons=self.reasons + other.reasons,
+            versions=self.versions + other.versions,
+        )
 
     @classmethod
     def of(cls, group: Group) -> GroupSummary:

@@ -65,6 +65,8 @@ def pairwise_prompt(
 ) -> Prompt:
     """Ask which of two candidates of one task is correct. Label: the right one's position.
 
+    Both orders of one pair get the same wording, so that only the position tells them apart.
+
     Raises:
         ValueError: they are of two tasks, or not graded right and wrong.
     """
@@ -75,7 +77,8 @@ def pairwise_prompt(
         )
     first, second = (right, wrong) if right_first else (wrong, right)
     prompt_id = f"{first.completion_id}|{second.completion_id}/pairwise"
-    template = pick_template(style, Objective.PAIRWISE, prompt_id, seed)
+    pair = "|".join(sorted((right.completion_id, wrong.completion_id)))
+    template = pick_template(style, Objective.PAIRWISE, pair, seed)
     shown = (_text_of(first, reasoning), _text_of(second, reasoning))
     return Prompt(
         id=prompt_id,

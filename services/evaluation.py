@@ -18,6 +18,7 @@ from contracts.grammar import NO, YES, verdict_of
 from contracts.types import Candidate, Group, GroupSummary, Objective, Prompt, Task
 from recycler.candidates import may_be_shown
 from recycler.recycle import pairwise_prompt, pointwise_prompt, reflect_prompt, solve_prompt
+from services.evaluate.judging import judge_record
 from services.records import EvaluationRecord, ExampleRecord
 from services.rollouts import Rollouts
 from services.seeds import derive_seed
@@ -69,14 +70,24 @@ class Evaluator:
     def evaluate(self, step: int, *, tasks: int, greedy: bool) -> EvaluationRecord:
         """Scores on the first ``tasks`` held-out tasks, with 95 % intervals.
 
-        Sampled at the run's temperature, or greedily.
+        Sampled at the run's temperature, or greedily. Where all tasks are asked and sampled,
+        verdicts are repeated too.
         """
-        summaries = [ref.summary for ref in self._sample(self._prompts(tasks), step, greedy)]
+        prompts = self._prompts(tasks)
+        turned = self._judge_prompts(tasks, turned=True)
+        asked = self._sample([*prompts, *turned], step, greedy)
+        summaries = [group.summary for group in asked]
+        more = self._more_verdicts(step) if self._whole(tasks, greedy) else []
+        own = self._sample(self._own(asked[: len(prompts)]), step, greedy, "own")
         return EvaluationRecord(
             step=step,
             mode="greedy" if greedy else "sampled",
             tasks=min(tasks, len(self._tasks)),
-            scores=scores_of(summaries),
+            scores=scores_of(summaries[: len(prompts)]),
+            judge={
+                "fixed": judge_record(joined([*summaries, *more])),
+                "own": judge_record(group.summary for group in own),
+            },
         )
 
     def examples(
@@ -90,20 +101,59 @@ class Evaluator:
         groups = self._fetch(self._sample(prompts, step, greedy=False))
         return [ExampleRecord.of(when, group.rollouts[0]) for group in groups]
 
-    def _sample(self, prompts: Sequence[Prompt], step: int, greedy: bool) -> list[GroupRef]:
+    def _whole(self, tasks: int, greedy: bool) -> bool:
+        return not greedy and tasks >= len(self._tasks) and self._config.evaluation.verdicts > 1
+
+    def _sample(
+        self,
+        prompts: Sequence[Prompt],
+        step: int,
+        greedy: bool,
+        *purpose: str,
+        completions: int = 1,
+    ) -> list[GroupRef]:
         return self._rollouts.sample(
             prompts,
-            completions=1,
+            completions=completions,
             temperature=0.0 if greedy else self._config.sampling.temperature,
-            seed=derive_seed(self._config.seed, "evaluate", step),
+            seed=derive_seed(self._config.seed, "evaluate", *purpose, step),
         )
+
+    def _more_verdicts(self, step: int) -> list[GroupSummary]:
+        """What the model says when it is asked again about some of the candidates."""
+        prompts = self._judge_prompts(self._config.evaluation.tasks_between)
+        again = self._sample(
+            [prompt for prompt in prompts if prompt.objective is Objective.POINTWISE],
+            step,
+            False,
+            "again",
+            completions=self._config.evaluation.verdicts - 1,
+        )
+        return [group.summary for group in again]
+
+    def _own(self, groups: Sequence[GroupRef]) -> list[Prompt]:
+        """Pointwise prompts on what the model has just answered, as right or wrong as it was."""
+        solved = [group for group in groups if group.summary.objective is Objective.SOLVE]
+        style, seed = self._config.recycle.style, derive_seed(self._config.seed, "judge")
+        longest = self._config.recycle.longest_answer
+        return [
+            pointwise_prompt(Candidate.of(group.rollouts[0]), style, seed)
+            for group in self._fetch(solved)
+            if may_be_shown(group.rollouts[0], longest)
+        ]
 
     def _prompts(self, tasks: int) -> list[Prompt]:
         style = self._config.recycle.style
+        solve = [solve_prompt(entry.task, style) for entry in self._bank[:tasks]]
+        return solve + self._judge_prompts(tasks)
+
+    def _judge_prompts(self, tasks: int, *, turned: bool = False) -> list[Prompt]:
+        """Prompts on the bank; ``turned``: the pairs alone, each in its other order."""
+        style, seed = self._config.recycle.style, derive_seed(self._config.seed, "judge")
         entries = self._bank[:tasks]
-        solve = [solve_prompt(entry.task, style) for entry in entries]
-        judge = judge_prompts(entries, style, derive_seed(self._config.seed, "judge"))
-        return solve + judge
+        return (
+            pair_prompts(entries, style, seed, 1) if turned else judge_prompts(entries, style, seed)
+        )
 
     def _fetch(self, groups: Sequence[GroupRef]) -> list[Group]:
         refs = [group.ref for group in groups]
@@ -128,16 +178,30 @@ def judge_prompts(entries: Sequence[BankEntry], style: str, seed: int) -> list[P
     """Pointwise prompts in balance, pairwise prompts with positions balanced, reflections."""
     right = [entry.right for entry in entries if entry.right]
     wrong = [entry.wrong for entry in entries if entry.wrong]
-    both = [(e.right, e.wrong) for e in entries if e.right and e.wrong]
     pairs = min(len(right), len(wrong))
     prompts = [pointwise_prompt(candidate, style, seed) for candidate in right[:pairs]]
     prompts += [pointwise_prompt(candidate, style, seed) for candidate in wrong[:pairs]]
-    prompts += [
-        pairwise_prompt(good, bad, style, seed, right_first=index % 2 == 0)
-        for index, (good, bad) in enumerate(both)
-    ]
+    prompts += pair_prompts(entries, style, seed, 0)
     prompts += [reflect_prompt(candidate, style, seed) for candidate in (*wrong, *right)]
     return prompts
+
+
+def pair_prompts(entries: Sequence[BankEntry], style: str, seed: int, parity: int) -> list[Prompt]:
+    """The pairs of a bank, positions in turn; ``parity`` 0 and 1 are each other's swap."""
+    both = [(entry.right, entry.wrong) for entry in entries if entry.right and entry.wrong]
+    return [
+        pairwise_prompt(good, bad, style, seed, right_first=index % 2 == parity)
+        for index, (good, bad) in enumerate(both)
+    ]
+
+
+def joined(summaries: Sequence[GroupSummary]) -> list[GroupSummary]:
+    """Groups of one prompt as one group: what was answered first, and what was answered later."""
+    found: dict[str, GroupSummary] = {}
+    for summary in summaries:
+        before = found.get(summary.prompt_id)
+        found[summary.prompt_id] = summary if before is None else before.with_more(summary)
+    return list(found.values())
 
 
 def scores_of(summaries: Sequence[GroupSummary]) -> dict[str, Score]:

@@ -106,6 +106,28 @@ class Recycled(Record):
     reflect: dict[Literal["wrong", "right"], int] = {}
 
 
+class JudgeRates(Record):
+    """How the judge of single answers did in a step, against the verifier; None: not asked."""
+
+    true_positive_rate: float | None = None
+    """Share of yes among the verdicts on right answers."""
+    false_positive_rate: float | None = None
+    """Share of yes among the verdicts on wrong answers."""
+    calibration_error: float | None = None
+    """Expected calibration error of the share of yes in each group."""
+
+
+class ReflectionRates(Record):
+    """What reflections did with the answers they were shown; None: none were."""
+
+    fix: float | None = None
+    """Share of wrong answers that were made right."""
+    keep: float | None = None
+    """Share of right answers that were kept."""
+    broke: float | None = None
+    """Share of right answers that were answered wrongly; the rest went without an answer."""
+
+
 class StepMetrics(Record):
     """A line of ``metrics.jsonl``: what a step did. Nothing here depends on the clock."""
 
@@ -117,17 +139,27 @@ class StepMetrics(Record):
     """Groups generated and graded."""
     dropped: dict[Objective, int] = {}
     """Groups without signal, which were not trained on."""
+    all_right: dict[Objective, int] = {}
+    """Of these, the ones of which every completion was right."""
+    all_wrong: dict[Objective, int] = {}
+    """Of these, the ones of which every completion was wrong."""
     stale: dict[Objective, int] = {}
     """Groups that were too old to be trained on, and are asked again. Not among ``groups``."""
     reward: dict[Objective, Measured] = {}
     """Mean reward of all completions."""
     accuracy: dict[Objective, Measured] = {}
     """Share of correct completions."""
+    advantage: dict[Objective, Measured] = {}
+    """Standard deviation of the advantages of all completions."""
+    judge: JudgeRates = JudgeRates()
+    reflection: ReflectionRates = ReflectionRates()
     yes_rate: float | None = None
     """Share of yes among the pointwise verdicts; None if there were none."""
     reasons: dict[Reason, int] = {}
     recycled: Recycled
     completion_tokens: int
+    prompt_tokens: int = 0
+    """Of all prompts, each counted once for its group."""
     staleness: Staleness
     update: Update | None
     """None if no group had signal, so that nothing was trained."""
@@ -197,6 +229,60 @@ class LedgerRecord(Record):
         )
 
 
+class Reliability(Record):
+    """Candidates whose share of yes is ``low`` to ``high``, and how many of them are right."""
+
+    low: float
+    high: float
+    confidence: float
+    """Mean share of yes."""
+    accuracy: Score
+    """Share that is right, of so many candidates."""
+
+
+class JudgeRecord(Record):
+    """How well a model judges one set of candidate answers. What was not measured has no value.
+
+    Verdicts that could not be read count as neither yes nor no: against both rates.
+    """
+
+    candidates: int = 0
+    """Answers judged one by one."""
+    verdicts: int = 0
+    """Verdicts on them; more than one on each where calibration is measured."""
+    unread: int = 0
+    """Of these, how many were neither yes nor no."""
+    balanced_accuracy: Score = Score.nothing()
+    """Mean of the share of yes on right answers and of no on wrong ones: chance is a half."""
+    true_positive_rate: Score = Score.nothing()
+    """Share of yes on right answers."""
+    false_positive_rate: Score = Score.nothing()
+    """Share of yes on wrong answers."""
+    yes_rate: Score = Score.nothing()
+    """Share of yes among the verdicts that could be read."""
+    calibration_error: float | None = None
+    """Expected calibration error of the share of yes among repeated verdicts."""
+    reliability: tuple[Reliability, ...] = ()
+    """The bins behind it."""
+    pairwise_accuracy: Score = Score.nothing()
+    """Share of right choices of one answer of two, over both orders where both were asked."""
+    pairwise_consistency: Score = Score.nothing()
+    """Share of pairs of which the same answer was chosen in both orders."""
+    pairwise_first_rate: Score = Score.nothing()
+    """Share of choices that fell on the answer shown first: a half without a preference."""
+    reflection_fix: Score = Score.nothing()
+    """Share of wrong answers that a reflection made right."""
+    reflection_keep: Score = Score.nothing()
+    """Share of right answers that it kept right."""
+    reflection_break: Score = Score.nothing()
+    """Share of right answers that it made wrong, or did not answer."""
+
+
+JudgedSet = Literal["fixed", "own"]
+"""``fixed``: candidates of the initial model, the same in every evaluation of a run. ``own``: what
+the model itself has just answered. A better judge rises on both, a drifting set moves one."""
+
+
 class EvaluationRecord(Record):
     """A line of ``evaluations.jsonl``: held-out scores after ``step`` steps."""
 
@@ -205,6 +291,8 @@ class EvaluationRecord(Record):
     tasks: int
     scores: dict[str, Score]
     """By name: ``SCORES`` and ``MORE_SCORES``."""
+    judge: dict[JudgedSet, JudgeRecord] = {}
+    """Judging in full, by the set of answers it was measured on."""
 
 
 class RolloutRecord(Record):

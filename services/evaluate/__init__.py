@@ -1,0 +1,1 @@
+"""Evaluation and test-time scaling: strategies, judge metrics, benchmark files, results."""
