@@ -19,6 +19,9 @@ from contracts.errors import UserError
 from contracts.problems import Problem, problems_of, together
 from contracts.yaml_lines import KeyPath, dump, parse_value, read_document
 
+FORMER_NAMES: dict[str, tuple[str, ...]] = {"metrics_port": ("metrics", "port")}
+"""Top-level fields by former names, which files of theirs may still have."""
+
 PRESETS = Path(__file__).resolve().parents[1] / "deploy" / "presets"
 """Where the presets are: one YAML file each."""
 
@@ -47,6 +50,7 @@ def load_config(
         draft.merge(document.data)
         draft.origins.update({key: f"{path}:{line}" for key, line in document.lines.items()})
     problems = [problem for text in overrides for problem in _override(draft, text)]
+    _rename(draft)
     _fill_mappings(RunConfig, draft.data)
     # Strict JSON types are those of YAML: a list becomes a tuple and text a path, but `yes` no
     # number and `true` no 1.
@@ -156,6 +160,17 @@ def _override(draft: _Draft, text: str) -> Iterator[Problem]:
         yield Problem(origin, error.what, "Quote the value for YAML and for the shell.")
         return
     draft.put(path, parsed, origin)
+
+
+def _rename(draft: _Draft) -> None:
+    """Move values given by a former name to where they are now; a present name goes first."""
+    for old, path in FORMER_NAMES.items():
+        if old not in draft.data:
+            continue
+        value, origin = draft.data.pop(old), draft.origins.pop((old,), "")
+        section = draft.data.get(path[0])
+        if not (isinstance(section, dict) and path[-1] in section):
+            draft.put(path, value, origin)
 
 
 def _read_text(value: str) -> str:

@@ -174,7 +174,8 @@ class Controller:
     def send(self) -> None:
         """Send the learner's weights, as the current version, to every engine that runs."""
         with self.clock.phase("broadcast"), self.maker.gate.held():
-            self.actors.broadcaster.send(self.version)
+            report = self.actors.broadcaster.send(self.version)
+        self.recorder.sync(report)
 
     def broadcast(self) -> None:
         """Send a new version, and check it when that is due."""
@@ -261,6 +262,7 @@ class Controller:
             bank=self.evaluator.bank,
             evaluations=len(self.recorder.evaluations),
         )
+        began = time.perf_counter()
         with self.clock.phase("checkpoint"):
             self.actors.learner.save(
                 self.config.checkpoints_folder,
@@ -270,6 +272,7 @@ class Controller:
                 card=self.card(),
             )
         self.saved = step.number
+        self.recorder.checkpoint(step.number, time.perf_counter() - began)
 
     def card(self) -> str:
         """The model card of the weights as they are now."""

@@ -19,6 +19,7 @@ from contracts.errors import UserError
 from contracts.problems import Problem, together
 from services import machine
 from services.machine import GIB
+from services.metrics.sinks import PACKAGES
 from services.models.folder import count_parameters
 from services.run_folder import CONFIG, SUMMARY
 
@@ -54,7 +55,7 @@ def check(config: RunConfig, *, existing: bool = False) -> None:
     Raises:
         UserError: every problem found, each with what to do.
     """
-    problems = [*run_folder(config, existing), *metrics_port(config), *functions(config)]
+    problems = [*run_folder(config, existing), *metrics(config), *functions(config)]
     if not os.environ.get("RAY_ADDRESS"):
         problems += [*devices(config), *memory(config), *disk(config), *compiler(config)]
     if problems:
@@ -89,12 +90,17 @@ def _state(folder: Path) -> str:
         return "not ended, or killed"
 
 
-def metrics_port(config: RunConfig) -> Iterator[Problem]:
-    """The port for metrics must be free."""
-    port = config.metrics_port
+def metrics(config: RunConfig) -> Iterator[Problem]:
+    """The port for metrics must be free, and the packages of the sinks installed."""
+    port = config.metrics.port
     if port and not machine.port_is_free(port):
         remedy = "Give another port; 0 serves no metrics."
-        yield Problem("metrics_port", f"port {port} is in use", remedy)
+        yield Problem("metrics.port", f"port {port} is in use", remedy)
+    for sink in config.metrics.sinks:
+        package = PACKAGES[sink]
+        if find_spec(package) is None:
+            remedy = "Install it (pip install 'coevolve[sinks]'), or leave the sink out."
+            yield Problem("metrics.sinks", f"{sink} needs the package {package}", remedy)
 
 
 def functions(config: RunConfig) -> Iterator[Problem]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from textwrap import shorten
 
 from actors.faults import Fault
-from contracts.types import Group, GroupSummary, Objective, Prompt
+from actors.transfer.report import TransferReport
+from contracts.types import Group, Objective, Prompt
 from services.evaluation import verdicts
 from services.live import LiveView
 from services.metrics import Metrics
@@ -27,16 +28,29 @@ from services.records import (
 )
 from services.run_folder import Run, RunFolder
 from services.step import Step
+from services.step_figures import advantage_spread, judge_rates, means, reflection_rates
 
 FAULT_LETTERS = 160
 """Of a fault in the live view; the whole is in ``faults.jsonl``."""
 
 
 class Recorder:
-    """Writes the run folder, moves the live view, and feeds the metrics."""
+    """Writes the run folder, moves the live view, and feeds the metrics.
 
-    def __init__(self, folder: RunFolder, view: LiveView, metrics: Metrics) -> None:
+    Args:
+        folder, view, metrics: where everything goes.
+        advantage: the learner's estimator, for the spread of advantages.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        view: LiveView,
+        metrics: Metrics,
+        advantage: str = "group_normalised",
+    ) -> None:
         self._folder, self._view, self._metrics = folder, view, metrics
+        self._advantage = advantage
         self._clock = time.monotonic()
         self._lock = threading.Lock()
         self.steps = 0
@@ -51,6 +65,7 @@ class Recorder:
         for evaluation in run.evaluations:
             self._view.evaluation(evaluation)
             self.evaluations.append(evaluation)
+        self._metrics.resume(run.metrics, run.timing, run.evaluations)
 
     def fault(self, fault: Fault) -> None:
         """Keep a fault that is being mended. Called from any thread."""
@@ -63,7 +78,7 @@ class Recorder:
         )
         with self._lock:
             self._folder.append_fault(record)
-            self._metrics.fault(record)
+            self._metrics.fault(fault)
         self.note(shorten(str(fault.cause).splitlines()[0], FAULT_LETTERS, placeholder=" ..."))
 
     def restart_clock(self) -> None:
@@ -77,6 +92,15 @@ class Recorder:
     def phase(self, name: str) -> None:
         """Say what the run is doing now."""
         self._view.phase(name)
+        self._metrics.activity(name)
+
+    def sync(self, report: TransferReport) -> None:
+        """New weights are with every generator."""
+        self._metrics.sync(report)
+
+    def checkpoint(self, step: int, seconds: float) -> None:
+        """A checkpoint is whole that was written after ``step`` in ``seconds``."""
+        self._metrics.checkpoint(step, seconds)
 
     def step(
         self, step: Step, version: int, phases: dict[str, float], read: Sequence[Group]
@@ -89,7 +113,7 @@ class Recorder:
             phases: seconds of the learner's side; those of the batches are in ``step``.
             read: groups to be read by people.
         """
-        metrics = step_metrics(step, version)
+        metrics = step_metrics(step, version, self._advantage)
         now = time.monotonic()
         seconds, self._clock = now - self._clock, now
         timing = step_timing(step, phases, seconds, metrics.completion_tokens)
@@ -118,24 +142,31 @@ class Recorder:
         self.restart_clock()
 
 
-def step_metrics(step: Step, version: int) -> StepMetrics:
+def step_metrics(step: Step, version: int, advantage: str = "group_normalised") -> StepMetrics:
     """What a step did, free of the clock. ``version`` is the one after it."""
     summaries = [group.summary for group in step.groups]
     said_yes = verdicts(summaries)
+    dropped = [summary for summary in summaries if not summary.has_signal]
     ages, report = step.ages, step.report
     return StepMetrics(
         step=step.number,
         version=version,
         epoch=step.batches[-1].tasks.epoch,
         groups=Counter(summary.objective for summary in summaries),
-        dropped=Counter(s.objective for s in summaries if not s.has_signal),
+        dropped=Counter(s.objective for s in dropped),
+        all_right=Counter(s.objective for s in dropped if all(s.correct)),
+        all_wrong=Counter(s.objective for s in dropped if not any(s.correct)),
         stale=Counter(group.summary.objective for group in step.stale),
-        reward=_means(summaries, lambda summary: summary.rewards),
-        accuracy=_means(summaries, lambda summary: summary.correct),
+        reward=means(summaries, lambda summary: summary.rewards),
+        accuracy=means(summaries, lambda summary: summary.correct),
+        advantage=advantage_spread(summaries, advantage),
+        judge=judge_rates(summaries),
+        reflection=reflection_rates(summaries),
         yes_rate=sum(said_yes) / len(said_yes) if said_yes else None,
         reasons=Counter(reason for summary in summaries for reason in summary.reasons),
         recycled=_recycled(step.recycled),
         completion_tokens=sum(sum(summary.completion_tokens) for summary in summaries),
+        prompt_tokens=sum(summary.prompt_tokens for summary in summaries),
         staleness=Staleness(mean=sum(ages) / max(1, len(ages)), max=max(ages, default=0)),
         update=Update.of(report) if report is not None and report.updates else None,
     )
@@ -162,18 +193,6 @@ def step_timing(step: Step, phases: dict[str, float], seconds: float, tokens: in
         },
         queued=step.queued,
     )
-
-
-def _means(
-    summaries: Sequence[GroupSummary], values: Callable[[GroupSummary], Sequence[float]]
-) -> dict[Objective, float]:
-    """The mean over all completions of each objective that has any."""
-    means = {}
-    for objective in Objective:
-        ours = [v for s in summaries if s.objective is objective for v in values(s)]
-        if ours:
-            means[objective] = sum(ours) / len(ours)
-    return means
 
 
 def _recycled(prompts: Sequence[Prompt]) -> Recycled:

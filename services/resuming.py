@@ -34,7 +34,7 @@ MAY_CHANGE = (
     "checkpoints",
     "deadlines",
     "faults",
-    "metrics_port",
+    "metrics",
     "rollouts_kept",
 )
 """What a resumed run may have another value of: where and how it runs, not what it learns."""

@@ -77,9 +77,10 @@ FAULTS = "faults.jsonl"
 SUMMARY = "summary.json"
 REPORT = "report.html"
 LOGS = "logs"
-_FOLDERS = (LOGS, "checkpoints", "model")
+COUNTERS = "counters.json"
+_FOLDERS = (LOGS, "checkpoints", "model", "tensorboard", "wandb")
 _LINES = (METRICS, TIMING, EVALUATIONS, ROLLOUTS, EXAMPLES, LEDGER)
-_FILES = (CONFIG, *_LINES, TASKS, FAULTS, SUMMARY, REPORT)
+_FILES = (CONFIG, *_LINES, TASKS, FAULTS, COUNTERS, SUMMARY, REPORT)
 
 
 @dataclass(frozen=True)

@@ -107,8 +107,11 @@ def opened(
     """
     with held(config.folder), LiveView(config, config.model.name) as view:
         prepared = prepare(config, tasks, view, existing)
-        with Metrics(config.name, config.metrics_port) as metrics:
-            yield prepared, Recorder(prepared.folder, view, metrics)
+        with Metrics(config, prepared.folder.path) as metrics:
+            yield (
+                prepared,
+                Recorder(prepared.folder, view, metrics, config.learner.advantage),
+            )
 
 
 def prepare(config: RunConfig, tasks: TaskSplit, view: LiveView, existing: Existing) -> Prepared:

@@ -191,3 +191,14 @@ def test_missing_file_and_malformed_file(write, tmp_path):
     assert "no such file" in message(tmp_path / "none.yaml")
     path = write("a: [1\nb: 2\n")
     assert message(path).startswith(f"{path}:2: malformed YAML")
+
+
+def test_the_port_of_metrics_has_a_former_name(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text("metrics_port: 9464\n")
+    assert load_config(file).metrics.port == 9464
+    assert load_config(file, ["metrics.port=9465"]).metrics.port == 9465
+    assert load_config(None, ["metrics_port=9466"]).metrics.port == 9466
+    with pytest.raises(UserError, match=r"run\.yaml:1: metrics\.port"):
+        file.write_text("metrics_port: -1\n")
+        load_config(file)

@@ -191,7 +191,7 @@ def test_a_job_runs_a_configuration_that_loads_and_resumes(overlay, tmp_path):
     assert run.runs_dir == Path("/runs")
     assert run.cache_dir.is_relative_to("/runs"), "the model must be where all pods see it"
     ports = {p["name"]: p["containerPort"] for p in head["containers"][0]["ports"]}
-    assert run.metrics_port == ports["coevolve"]
+    assert run.metrics.port == ports["coevolve"]
     assert run.checkpoints.every > 0
     assert job["backoffLimit"] > 0
     assert job["shutdownAfterJobFinishes"] is True

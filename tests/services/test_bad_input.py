@@ -109,7 +109,7 @@ def test_a_port_in_use(train) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        code, said = train(lines(ROWS), f"metrics_port={port}")
+        code, said = train(lines(ROWS), f"metrics.port={port}")
     assert code == 2
     assert f"{port}" in said
     assert "in use" in said

@@ -82,9 +82,9 @@ def test_a_port_in_use_is_named():
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        text = refusal(f"metrics_port={port}")
-    assert text.startswith(f"metrics_port: port {port} is in use")
-    preflight.check(config(f"metrics_port={port}"))
+        text = refusal(f"metrics.port={port}")
+    assert text.startswith(f"metrics.port: port {port} is in use")
+    preflight.check(config(f"metrics.port={port}"))
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import socket
 import urllib.request
+from dataclasses import replace
 
 import pytest
 from made_steps import step_of
 
+from contracts.config import MetricsConfig, RunConfig
 from contracts.types import (
     GroupSummary,
     Objective,
@@ -110,7 +112,7 @@ def test_the_port_serves_what_was_recorded_on_loopback_only() -> None:
     score = EvaluationRecord(
         step=7, mode="sampled", tasks=4, scores={"policy_accuracy": proportion(3, 4)}
     )
-    with Metrics("demo", port) as served:
+    with Metrics(RunConfig(name="demo", metrics=MetricsConfig(port=port))) as served:
         served.step(
             metrics,
             StepTiming(step=7, seconds=2.0, phases={"generate": 1.5}, tokens_per_second=12.0),
@@ -123,10 +125,67 @@ def test_the_port_serves_what_was_recorded_on_loopback_only() -> None:
     lines = page.splitlines()
     assert 'coevolve_step{run="demo"} 7.0' in lines
     assert 'coevolve_reward_mean{objective="solve",run="demo"} 0.75' in lines
-    assert 'coevolve_phase_seconds{phase="generate",run="demo"} 1.5' in lines
+    assert 'coevolve_step_phase_seconds{phase="generate",run="demo"} 1.5' in lines
     assert 'coevolve_completion_tokens_total{run="demo"} 48.0' in lines
     assert (
         'coevolve_held_out_ratio{mode="sampled",run="demo",score="policy_accuracy"} 0.75' in lines
     )
     with pytest.raises(OSError, match=r"refused|closed"):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2)
+
+
+def of(objective: Objective, shown: bool, said: tuple[str, ...], **more: object) -> GroupSummary:
+    n = len(said)
+    given = {"correct": (False,) * n, "reasons": (Reason.OK,) * n, **more}
+    made = summary(objective, (0.0,) * n, "")
+    return replace(made, shown_correct=(shown,), extracted=said, **given)  # type: ignore[arg-type]
+
+
+def test_the_judge_is_rated_by_what_it_says_of_right_and_of_wrong_answers() -> None:
+    judged = [
+        of(Objective.POINTWISE, True, ("yes", "yes", "yes", "no")),
+        of(Objective.POINTWISE, False, ("yes", "no", "no", "no")),
+        # No verdict is no verdict: it does not count as a no.
+        of(Objective.POINTWISE, False, ("perhaps", "no")),
+    ]
+    rates = step_metrics(step_of(judged, REPORT), version=1).judge
+    assert rates.true_positive_rate == 0.75
+    assert rates.false_positive_rate == 0.2
+    # Says 0.75 of right ones (25 points off), 0.25 and 0 of wrong ones.
+    assert rates.calibration_error == pytest.approx((0.25 + 0.25 + 0.0) / 3)
+
+
+def test_a_step_without_judging_rates_no_judge() -> None:
+    metrics = step_metrics(step_of(SUMMARIES[:2], REPORT), version=1)
+    assert metrics.judge.true_positive_rate is None
+    assert metrics.judge.calibration_error is None
+    assert metrics.reflection.fix is None
+
+
+def test_reflections_mend_keep_break_or_leave_unanswered() -> None:
+    two, reasons = ("4", "4"), (Reason.OK, Reason.TRUNCATED)
+    reflected = [
+        of(Objective.REFLECT, False, two, correct=(True, False)),
+        of(Objective.REFLECT, True, two, correct=(False, False), reasons=reasons),
+        of(Objective.REFLECT, True, two, correct=(True, True)),
+    ]
+    rates = step_metrics(step_of(reflected, REPORT), version=1).reflection
+    assert (rates.fix, rates.keep, rates.broke) == (0.5, 0.5, 0.25)
+
+
+def test_advantages_are_those_of_the_learner_s_estimator() -> None:
+    spread = step_metrics(step_of(SUMMARIES, REPORT), 1, "group_centred").advantage
+    # Rewards 0 and 1, and 1 and 1: advantages -0.5, 0.5, 0, 0.
+    assert spread[Objective.SOLVE] == pytest.approx(0.125**0.5)
+    assert step_metrics(step_of(SUMMARIES, REPORT), 1).advantage[Objective.SOLVE] == pytest.approx(
+        0.5**0.5
+    )
+
+
+def test_groups_without_signal_are_told_apart() -> None:
+    wrong = summary(Objective.SOLVE, (0.0, 0.0), "4")
+    metrics = step_metrics(step_of([*SUMMARIES, wrong], REPORT), version=1)
+    assert metrics.dropped == {Objective.SOLVE: 2, Objective.POINTWISE: 1}
+    assert metrics.all_right == {Objective.SOLVE: 1, Objective.POINTWISE: 1}
+    assert metrics.all_wrong == {Objective.SOLVE: 1}
+    assert metrics.prompt_tokens == 20
