@@ -18,6 +18,7 @@ from contracts.config import RunConfig
 from contracts.errors import CoevolveError, DeadlineError, UserError
 from contracts.types import UpdateReport
 from learner.checkpoint import Checkpoint, CheckpointError
+from learner.leaning import Leans
 from learner.packing import balance
 
 if TYPE_CHECKING:
@@ -91,11 +92,14 @@ class LearnerGroup:
         )
         self._all("start", address, port, seconds=seconds, what="the learner ranks to start")
 
-    def update(self, minibatches: Sequence[Sequence[GroupRef]]) -> UpdateReport:
+    def update(
+        self, minibatches: Sequence[Sequence[GroupRef]], leans: Leans | None = None
+    ) -> UpdateReport:
         """One optimiser update per minibatch. Groups go to the ranks by reference.
 
         Args:
             minibatches: graded groups; each minibatch is spread over the ranks by cost.
+            leans: of all verdicts of the update; see ``learner.leaning``.
 
         Raises:
             DeadlineError: the update did not end within ``deadlines.update``.
@@ -107,7 +111,7 @@ class LearnerGroup:
             for work, share in zip(per_rank, shares, strict=True):
                 work.append([minibatch[index].ref for index in share])
         references = [
-            actor.handle.update.remote(work)
+            actor.handle.update.remote(work, leans or {})
             for actor, work in zip(self.actors, per_rank, strict=True)
         ]
         seconds = self._config.deadlines.update

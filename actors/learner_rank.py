@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from contracts.config import RunConfig
     from contracts.types import Generation, Group, UpdateReport
     from learner.engine import Learner
+    from learner.leaning import Leans
 
 
 class LearnerRank:
@@ -70,7 +71,9 @@ class LearnerRank:
             temperature=config.sampling.temperature,
         )
 
-    def update(self, minibatches: Sequence[Sequence[ObjectRef[Group]]]) -> UpdateReport:
+    def update(
+        self, minibatches: Sequence[Sequence[ObjectRef[Group]]], leans: Leans
+    ) -> UpdateReport:
         """Fetch this rank's groups, make samples of them, update. Collective."""
         from learner.samples import samples_of
 
@@ -81,7 +84,7 @@ class LearnerRank:
                 seconds=self._config.deadlines.update,
                 what=f"groups for learner rank {self._rank}",
             )
-            samples = [samples_of(group, self._config.learner) for group in groups]
+            samples = [samples_of(group, self._config.learner, leans) for group in groups]
             batches.append([sample for of_group in samples for sample in of_group])
         return self._learner.update(batches)
 

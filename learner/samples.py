@@ -11,20 +11,22 @@ from numpy.typing import ArrayLike, NDArray
 from contracts.config import LearnerConfig
 from contracts.types import Completion, Generation, Group, Objective, Sample
 from learner.advantages import advantages_of
+from learner.leaning import Leans, pulled
 
 
-def samples_of(group: Group, config: LearnerConfig) -> list[Sample]:
+def samples_of(group: Group, config: LearnerConfig, leans: Leans | None = None) -> list[Sample]:
     """The samples of a graded group: every token carries its completion's advantage.
 
     Args:
         group: a prompt, its completions and their grades. Completions without a token are
             left out of the result, but their reward counts in the advantage.
         config: names the advantage estimator.
+        leans: of the verdicts of the whole update; see ``learner.leaning``.
 
     Raises:
         UserError: the estimator is unknown, or did not give a finite number for each reward.
     """
-    advantages = advantages_of(group.rewards, config.advantage)
+    advantages = pulled(advantages_of(group.rewards, config.advantage), group, leans or {})
     return [
         _sampled(group, completion, advantage=float(advantage), kl=1.0)
         for completion, advantage in zip(group.completions, advantages, strict=True)

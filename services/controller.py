@@ -24,6 +24,7 @@ from contracts.config import RunConfig
 from contracts.errors import IntegrityError
 from contracts.types import Prompt, UpdateReport
 from learner.checkpoint import Checkpoint
+from learner.leaning import leans_of
 from services.ahead import Ahead
 from services.batches import Batch, BatchMaker
 from services.clock import PhaseClock
@@ -140,8 +141,9 @@ class Controller:
             self.config.learner.updates_per_step,
             derive_seed(self.config.seed, "split", self.version),
         )
+        leans = leans_of([group.summary for group in groups], self.config.learner.verdict_balance)
         with self.clock.phase("update"):
-            report = self.actors.learner.update(parts)
+            report = self.actors.learner.update(parts, leans)
         self.version = batch.number
         self.broadcast()
         return report

@@ -1,0 +1,68 @@
+"""What keeps the judge from saying one and the same whatever it is shown.
+
+While verdicts hardly depend on the answer that is judged, the pushes to yes and to no cancel on
+average only, and the optimiser makes full steps of what is left: the share of yes walks at
+random. "Always yes" and "always no" are where the walk ends, because no group has any variance
+there; balanced labels do not change that. So the share of yes is pulled to that of the labels,
+by the gradient of -strength * (share of yes - share of labels that are yes)^2, its baseline the
+mean over all verdicts of the update. The same holds for A and B.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from contracts.grammar import verdict_of
+from contracts.types import FloatArray, Group, GroupSummary, Objective
+
+SIDES = {"yes": 1.0, "no": -1.0, "A": 1.0, "B": -1.0}
+JUDGING = (Objective.POINTWISE, Objective.PAIRWISE)
+
+
+@dataclass(frozen=True, slots=True)
+class Lean:
+    """How far the verdicts of an update lean. ``mean``: of their sides, -1 to 1. ``pull``: what
+    is added to the advantage for each unit that a verdict's side is above the mean.
+    """
+
+    mean: float
+    pull: float
+
+
+Leans = Mapping[Objective, Lean]
+
+
+def side_of(extracted: str | None) -> float:
+    """1 for yes or A, -1 for no or B, 0 where there is no verdict."""
+    verdict = None if extracted is None else verdict_of(extracted)
+    return SIDES[verdict] if verdict is not None else 0.0
+
+
+def leans_of(groups: Sequence[GroupSummary], strength: float) -> dict[Objective, Lean]:
+    """The lean of each kind of verdict that there is any of; nothing for strength 0."""
+    leans: dict[Objective, Lean] = {}
+    for objective in JUDGING if strength else ():
+        said, asked = [], []
+        for group in groups:
+            if group.objective is objective:
+                sides = [side for side in map(side_of, group.extracted) if side]
+                said += sides
+                asked += [SIDES[group.label]] * len(sides)
+        if said:
+            mean, wanted = float(np.mean(said)), float(np.mean(asked))
+            # Sides are twice the shares: 2 * strength * (difference of shares).
+            leans[objective] = Lean(mean, strength * (wanted - mean))
+    return leans
+
+
+def pulled(advantages: FloatArray, group: Group, leans: Leans) -> FloatArray:
+    """``advantages`` [n] of ``group``, its verdicts pulled against the lean: float32 [n]."""
+    lean = leans.get(group.prompt.objective)
+    if lean is None:
+        return advantages
+    sides = np.array([side_of(grade.extracted) for grade in group.grades])
+    pulls = np.where(sides != 0, lean.pull * (sides - lean.mean), 0.0)
+    return (advantages + pulls).astype(np.float32)

@@ -1,0 +1,147 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.config import LearnerConfig
+from contracts.types import (
+    Completion,
+    Grade,
+    Group,
+    GroupSummary,
+    Message,
+    Objective,
+    Prompt,
+    Reason,
+    Task,
+    VersionSpan,
+)
+from learner.advantages import group_normalised
+from learner.leaning import leans_of, pulled, side_of
+from learner.samples import samples_of
+
+SIZE = 8
+
+
+def verdicts(label: str, said: list[str | None], objective=Objective.POINTWISE) -> Group:
+    """A graded group of verdicts."""
+    task = Task("t", "1+1", "2")
+    prompt = Prompt(
+        id=f"{label}-{len(said)}",
+        messages=(Message("user", "?"),),
+        objective=objective,
+        label=label,
+        verifier="verdict",
+        task=task,
+        template="test",
+    )
+    completions = tuple(
+        Completion(
+            id=str(number),
+            tokens=np.array([1], np.int32),
+            logprobs=np.zeros(1, np.float32),
+            finish="stop",
+            spans=(VersionSpan(0, 1, 0),),
+            text="",
+        )
+        for number in range(len(said))
+    )
+    grades = tuple(
+        Grade(float(word == label), word == label, word, Reason.OK if word else Reason.NO_ANSWER)
+        for word in said
+    )
+    return Group(prompt, np.array([1], np.int32), completions, grades)
+
+
+def leans(*groups: Group, strength: float = 1.0):
+    return leans_of([GroupSummary.of(group) for group in groups], strength)
+
+
+@pytest.mark.parametrize(
+    ("extracted", "side"), [("yes", 1), ("No", -1), ("A", 1), ("B", -1), ("4", 0), (None, 0)]
+)
+def test_sides(extracted, side):
+    assert side_of(extracted) == side
+
+
+def test_verdicts_that_match_their_labels_in_number_are_left_alone():
+    groups = verdicts("yes", ["yes"] * 6 + ["no"] * 2), verdicts("no", ["yes"] * 2 + ["no"] * 6)
+    own = group_normalised(groups[0].rewards)
+    assert np.array_equal(pulled(own, groups[0], leans(*groups)), own)
+
+
+def test_too_many_yes_are_pulled_back_by_hand():
+    groups = verdicts("yes", ["yes"] * 8), verdicts("no", ["yes"] * 6 + ["no", None])
+    lean = leans(*groups)[Objective.POINTWISE]
+    # 14 yes and 1 no, where 8 and 7 were asked for.
+    assert lean.mean == pytest.approx(13 / 15)
+    assert lean.pull == pytest.approx(1 / 15 - 13 / 15)
+    found = pulled(np.zeros(SIZE, np.float32), groups[1], leans(*groups))
+    yes, no = lean.pull * (1 - 13 / 15), lean.pull * (-1 - 13 / 15)
+    np.testing.assert_allclose(found, [yes] * 6 + [no, 0], rtol=1e-6)
+    assert yes < 0 < no
+
+
+@given(st.lists(st.sampled_from(["yes", "no", None]), min_size=2, max_size=20), st.floats(0.1, 3))
+def test_pulls_on_all_verdicts_of_an_update_cancel(said, strength):
+    groups = verdicts("yes", said), verdicts("no", [*said[::-1], "no"])
+    found = leans(*groups, strength=strength)
+    total = sum(
+        float(pulled(np.zeros(len(g.grades), np.float32), g, found).sum(dtype=np.float64))
+        for g in groups
+    )
+    assert total == pytest.approx(0.0, abs=1e-4)
+
+
+def test_kinds_of_verdicts_are_apart_and_strength_0_is_none():
+    points = verdicts("yes", ["yes"] * 8), verdicts("no", ["yes"] * 8)
+    pairs = (
+        verdicts("A", ["A", "B"], Objective.PAIRWISE),
+        verdicts("B", ["A", "B"], Objective.PAIRWISE),
+    )
+    found = leans(*points, *pairs)
+    assert found[Objective.POINTWISE].pull < 0
+    assert found[Objective.PAIRWISE].pull == 0
+    assert leans(*points, strength=0.0) == {}
+
+
+def test_samples_carry_the_pull():
+    groups = verdicts("yes", ["yes"] * 8), verdicts("no", ["yes"] * 6 + ["no"] * 2)
+    config = LearnerConfig()
+    plain = samples_of(groups[1], config)
+    with_pull = samples_of(groups[1], config, leans(*groups))
+    assert with_pull[0].policy_weights[0] < plain[0].policy_weights[0]
+    assert with_pull[7].policy_weights[0] > plain[7].policy_weights[0]
+
+
+def blind_judge(strength: float, seed: int, updates: int = 200) -> float:
+    """Share of yes of a judge that sees nothing, after GRPO with Adam on balanced labels."""
+    draw = np.random.default_rng(seed)
+    logit, first, second = 0.0, 0.0, 0.0
+    for update in range(1, updates + 1):
+        share = 1 / (1 + np.exp(-logit))
+        groups = [
+            verdicts(label, ["yes" if u < share else "no" for u in draw.random(SIZE)])
+            for label in ("yes", "no", "yes", "no")
+        ]
+        found = leans(*groups, strength=strength)
+        gradient = 0.0
+        for group in groups:
+            if GroupSummary.of(group).has_signal:
+                advantages = pulled(group_normalised(group.rewards), group, found)
+                yes = np.array([grade.extracted == "yes" for grade in group.grades])
+                gradient += float((advantages * (yes - share)).mean())
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.95 * second + 0.05 * gradient**2
+        scale = np.sqrt(second / (1 - 0.95**update)) + 1e-8
+        logit += 0.25 * first / (1 - 0.9**update) / scale
+    return float(1 / (1 + np.exp(-logit)))
+
+
+def test_a_blind_judge_walks_off_without_the_pull_and_stays_with_it():
+    def outside(strength: float) -> int:
+        ends = [blind_judge(strength, seed) for seed in range(12)]
+        return sum(not 0.3 <= share <= 0.7 for share in ends)
+
+    assert outside(0.0) >= 6
+    assert outside(1.0) == 0
