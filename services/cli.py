@@ -19,6 +19,7 @@ from contracts.config import RunConfig
 from contracts.errors import CoevolveError, UserError
 from contracts.loading import dump_config, find_config, load_config
 from services.bench.cli import app as bench
+from services.commands.evaluate import evaluate
 from services.commands.grade import grade
 from services.commands.recycle import recycle
 from services.commands.templates import templates
@@ -72,9 +73,21 @@ def train(
             "there is none.",
         ),
     ] = False,
+    max_restarts: Annotated[
+        int | None,
+        typer.Option(
+            "--max-restarts",
+            min=0,
+            help="How often the run goes on from its last checkpoint by itself after a fault "
+            "(faults.resumes).",
+        ),
+    ] = None,
 ) -> None:
     """Train a model: solve, verify, recycle, judge, learn."""
-    settings = load_config(find_config(config), overrides or [])
+    changes = list(overrides or [])
+    if max_restarts is not None:
+        changes.append(f"faults.resumes={max_restarts}")
+    settings = load_config(find_config(config), changes)
     run(settings, existing="resume" if resume else "refuse")
 
 
@@ -145,6 +158,7 @@ def audit(
 app.command()(grade)
 app.command()(templates)
 app.command()(recycle)
+app.command("eval")(evaluate)
 
 
 def run(config: RunConfig, *, existing: Existing) -> None:

@@ -26,10 +26,10 @@ VARIANTS = {
     "overlapped": f"{ROOM}.loop:run",
     "trl": f"{ROOM}.trl_loop:run",
 }
-MIXES = {"spark": ("synchronous", "overlapped"), "solve": ("synchronous", "overlapped", "trl")}
+MIXES = {"spark": ("synchronous", "overlapped"), "solve": ("synchronous", "trl")}
 """Variants by mix: TRL knows no recycled prompts."""
 
-PAIRS = (("overlapped", "synchronous"), ("synchronous", "trl"), ("overlapped", "trl"))
+PAIRS = (("overlapped", "synchronous"), ("synchronous", "trl"))
 WORK = ("generate", "grade", "update", "broadcast")
 """Phases that a step is for; what is left of it is overhead."""
 
@@ -143,10 +143,10 @@ def cases_of(work: LoopWork, turns: Sequence[Turn]) -> list[Case]:
         return result
     timing = read_run(work.config.folder).timing[-len(turns) * work.steps :]
     if work.config.max_staleness == 0:
-        result.append(case(*name, "overhead, share of a step", [overhead(t) for t in timing]))
+        result.append(case(*name, "overhead, share", [overhead(t) for t in timing]))
         phases = sorted({phase for t in timing for phase in t.phases})
         shares = {p: [t.phases.get(p, 0.0) / t.seconds for t in timing] for p in phases}
-        result += [case(*name, f"{phase}, share of a step", shares[phase]) for phase in phases]
+        result += [case(*name, f"{phase}, share", shares[phase]) for phase in phases]
     for side in ("generators", "learner"):
         result.append(case(*name, f"{side} idle, share", [t.idle[side] for t in timing]))
     return result
