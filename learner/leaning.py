@@ -65,4 +65,5 @@ def pulled(advantages: FloatArray, group: Group, leans: Leans) -> FloatArray:
         return advantages
     sides = np.array([side_of(grade.extracted) for grade in group.grades])
     pulls = np.where(sides != 0, lean.pull * (sides - lean.mean), 0.0)
-    return (advantages + pulls).astype(np.float32)
+    result: FloatArray = (advantages + pulls).astype(np.float32)
+    return result
