@@ -20,6 +20,7 @@ from contracts.errors import CoevolveError, UserError
 from contracts.loading import dump_config, find_config, load_config
 from services.bench.cli import app as bench
 from services.commands.evaluate import evaluate
+from services.commands.evaluate import evaluate
 from services.commands.grade import grade
 from services.commands.recycle import recycle
 from services.commands.templates import templates
@@ -158,6 +159,7 @@ def audit(
 app.command()(grade)
 app.command()(templates)
 app.command()(recycle)
+app.command("eval")(evaluate)
 app.command("eval")(evaluate)
 
 

@@ -162,35 +162,53 @@ class Evaluator:
 
 def bank_entry(group: Group, seed: int, longest_answer: int) -> BankEntry:
     """Choose one right and one wrong answer of a group, at random but the same for a seed."""
-    draw = random.Random(f"{seed}/{group.prompt.task.id}")
     shown = [rollout for rollout in group.rollouts if may_be_shown(rollout, longest_answer)]
-    candidates = [Candidate.of(rollout) for rollout in shown]
+    return entry_of(group.prompt.task, [Candidate.of(rollout) for rollout in shown], seed)
+
+
+def entry_of(task: Task, candidates: Sequence[Candidate], seed: int) -> BankEntry:
+    """One right and one wrong of the candidates to ``task``, at random but the same for a seed."""
+    draw = random.Random(f"{seed}/{task.id}")
     right = [candidate for candidate in candidates if candidate.correct]
     wrong = [candidate for candidate in candidates if not candidate.correct]
     return BankEntry(
-        task=group.prompt.task,
+        task=task,
         right=draw.choice(right) if right else None,
         wrong=draw.choice(wrong) if wrong else None,
     )
 
 
-def judge_prompts(entries: Sequence[BankEntry], style: str, seed: int) -> list[Prompt]:
-    """Pointwise prompts in balance, pairwise prompts with positions balanced, reflections."""
+def judge_prompts(
+    entries: Sequence[BankEntry], style: str, seed: int, *, reasoning: bool = False
+) -> list[Prompt]:
+    """Pointwise prompts in balance, pairwise prompts with positions balanced, reflections.
+
+    ``reasoning``: candidates are shown whole, not their answers alone.
+    """
     right = [entry.right for entry in entries if entry.right]
     wrong = [entry.wrong for entry in entries if entry.wrong]
     pairs = min(len(right), len(wrong))
-    prompts = [pointwise_prompt(candidate, style, seed) for candidate in right[:pairs]]
-    prompts += [pointwise_prompt(candidate, style, seed) for candidate in wrong[:pairs]]
-    prompts += pair_prompts(entries, style, seed, 0)
-    prompts += [reflect_prompt(candidate, style, seed) for candidate in (*wrong, *right)]
+    balanced = (*right[:pairs], *wrong[:pairs])
+    prompts = [pointwise_prompt(c, style, seed, reasoning=reasoning) for c in balanced]
+    prompts += pair_prompts(entries, style, seed, 0, reasoning=reasoning)
+    prompts += [reflect_prompt(c, style, seed, reasoning=reasoning) for c in (*wrong, *right)]
     return prompts
 
 
-def pair_prompts(entries: Sequence[BankEntry], style: str, seed: int, parity: int) -> list[Prompt]:
+def pair_prompts(
+    entries: Sequence[BankEntry],
+    style: str,
+    seed: int,
+    parity: int,
+    *,
+    reasoning: bool = False,
+) -> list[Prompt]:
     """The pairs of a bank, positions in turn; ``parity`` 0 and 1 are each other's swap."""
     both = [(entry.right, entry.wrong) for entry in entries if entry.right and entry.wrong]
     return [
-        pairwise_prompt(good, bad, style, seed, right_first=index % 2 == parity)
+        pairwise_prompt(
+            good, bad, style, seed, right_first=index % 2 == parity, reasoning=reasoning
+        )
         for index, (good, bad) in enumerate(both)
     ]
 

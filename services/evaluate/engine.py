@@ -29,9 +29,13 @@ AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Settings:
-    """How an evaluation samples. ``temperature`` 0 is greedy."""
+    """How a model is asked. ``temperature`` 0 is greedy.
+
+    ``chat``: template and tokenizer of the model, to see what fits its context.
+    """
 
     config: RunConfig
+    chat: Chat
     temperature: float
     show: Show
     seed: int
@@ -43,7 +47,6 @@ class EngineAnswerer:
     Args:
         rollouts: the pools.
         settings: how to sample.
-        chat: template and tokenizer of the model, to see what fits its context.
         graders: compares answers with each other.
         progress: called with a line on what is being asked.
     """
@@ -52,11 +55,10 @@ class EngineAnswerer:
         self,
         rollouts: Rollouts,
         settings: Settings,
-        chat: Chat,
         graders: GraderProcesses,
         progress: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._rollouts, self._settings, self._chat = rollouts, settings, chat
+        self._rollouts, self._settings = rollouts, settings
         self._graders, self._progress = graders, progress
         self._batches = count()
         self._rollout_of: dict[str, Rollout] = {}
@@ -149,7 +151,7 @@ class EngineAnswerer:
 
     def _length(self, prompt: Prompt) -> int:
         """Tokens of a prompt, its images left out: those only the engine can count."""
-        return len(self._chat.encode(prompt))
+        return len(self._settings.chat.encode(prompt))
 
     def _replies(self, group: Group | None, times: int) -> Asked[Reply]:
         if group is None:

@@ -45,6 +45,10 @@ class Strategy(Protocol):
         """Draws, or rounds at most: what more tokens are spent on."""
 
     @property
+    def draws(self) -> int:
+        """Answers from scratch that it takes from every task."""
+
+    @property
     def label(self) -> str:
         """Name and settings, short."""
 
@@ -58,6 +62,11 @@ class Single:
 
     samples: int = 1
     kind: Kind = "single"
+
+    @property
+    def draws(self) -> int:
+        """All samples."""
+        return self.samples
 
     @property
     def label(self) -> str:
@@ -87,6 +96,11 @@ class Majority:
 
     samples: int
     kind: Kind = "majority"
+
+    @property
+    def draws(self) -> int:
+        """All samples."""
+        return self.samples
 
     @property
     def label(self) -> str:
@@ -121,10 +135,15 @@ class BestOf:
         return "weighted" if self.weighted else "best-of"
 
     @property
+    def draws(self) -> int:
+        """All samples."""
+        return self.samples
+
+    @property
     def label(self) -> str:
         """Name and settings."""
         name = "weighted vote of" if self.weighted else "best of"
-        return f"{name} {self.samples}, {self.verdicts} verdicts"
+        return f"{name} {self.samples} ({self.verdicts} verdicts)"
 
     def run(self, tasks: Sequence[Task], answerer: Answerer) -> list[Outcome]:
         """See ``Strategy``."""
@@ -177,11 +196,12 @@ class JudgeReflect:
     samples: int
     verdicts: int = 1
     kind: Kind = "judge-reflect"
+    draws: int = 1
 
     @property
     def label(self) -> str:
         """Name and settings."""
-        more = f", {self.verdicts} verdicts" if self.verdicts > 1 else ""
+        more = f" ({self.verdicts} verdicts)" if self.verdicts > 1 else ""
         return f"judge-reflect, {self.samples} rounds{more}"
 
     def run(self, tasks: Sequence[Task], answerer: Answerer) -> list[Outcome]:

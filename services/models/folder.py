@@ -147,3 +147,9 @@ def _check_context(folder: Path, config: dict[str, Any], max_context: int) -> No
             where=str(folder / "config.json"),
             remedy=f"set model.max_context={context} or less",
         )
+
+
+def reads_images(folder: Path) -> bool:
+    """Whether a model folder is, by its configuration, of a model that takes images."""
+    config = _read_json(folder / "config.json", needed="a Hugging Face model folder has one")
+    return any("vision" in key or "image" in key or "img" in key for key in config)
