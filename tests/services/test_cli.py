@@ -94,6 +94,16 @@ def test_wrong_usage_ends_with_code_2(arguments):
     assert "Usage" in result.stderr
 
 
+def test_max_restarts_is_how_often_a_run_resumes_by_itself(write, monkeypatch):
+    found = []
+    monkeypatch.setattr("services.cli.run", lambda config, existing: found.append(config))
+    path = write("faults:\n  resumes: 1\n")
+    assert coevolve("train", path).exit_code == 0
+    assert coevolve("train", path, "--max-restarts", "7").exit_code == 0
+    assert [config.faults.resumes for config in found] == [1, 7]
+    assert coevolve("train", path, "--max-restarts", "-1").exit_code == 2
+
+
 def test_config_prints_the_resolved_whole(write):
     result = coevolve("config", write("steps: 7"), "learner.ranks=2")
     assert result.exit_code == 0
