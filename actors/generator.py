@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Update = Literal["none", "under way", "broken"]
 FINISHES = ("stop", "length")
+UNFINISHED = "\N{REPLACEMENT CHARACTER}"
+"""What the first tokens of a letter that takes several are decoded to."""
 ALIVE_SECONDS = 1.0
 """Between two looks at whether the engine still lives."""
 
@@ -43,6 +45,14 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.temperature == 0 and self.completions != 1:
             raise ValueError("greedy completions of one prompt are all the same: ask for one")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What was sampled since the piece before, as text. The last one brings all of it."""
+
+    text: str
+    generation: Generation | None = None
 
 
 @dataclass(slots=True)
@@ -152,6 +162,36 @@ class Generator:
         """``generate``, all at once."""
         return [generation async for generation in self.generate(prompts, sampling)]
 
+    async def stream(self, prompt: Prompt, sampling: Sampling) -> AsyncIterator[Piece]:
+        """One completion of ``prompt`` as it is sampled, piece by piece.
+
+        Raises:
+            ValueError: more than one completion is asked for.
+            UserError, IntegrityError: see ``generate``.
+        """
+        from vllm.sampling_params import RequestOutputKind
+
+        if sampling.completions != 1:
+            raise ValueError("one completion at a time can be watched")
+        request = self._request(prompt, sampling)
+        request.parameters.output_kind = RequestOutputKind.CUMULATIVE
+        async with self._batch:
+            await self._while_alive(self._submit([request], sampling.seed))
+            said, finished = "", False
+            try:
+                while not finished:
+                    output = await request.output.get()
+                    finished = output.finished
+                    text = self._chat.decode(output.outputs[0].token_ids)
+                    if finished:
+                        yield Piece(text[len(said) :], self._generation(request, output))
+                    # A letter of several tokens is held back until it is whole.
+                    elif text.startswith(said) and not text.endswith(UNFINISHED):
+                        yield Piece(text[len(said) :])
+                        said = text
+            finally:
+                await self._abort([] if finished else [request])
+
     async def _submit(self, requests: Sequence[Request], seed: int) -> None:
         """Put all requests into the engine, in order, and let it go."""
         async with self._control:
@@ -240,6 +280,10 @@ class Generator:
         output = await request.output.get()
         while not output.finished:
             output = await request.output.get()
+        return self._generation(request, output)
+
+    def _generation(self, request: Request, output: Any) -> Generation:
+        """What the engine has at the end of a request."""
         by_index = sorted(output.outputs, key=lambda one: one.index)
         return Generation(
             prompt=request.prompt,

@@ -19,7 +19,7 @@ from contracts.config import RunConfig
 from contracts.errors import CoevolveError, UserError
 from contracts.loading import dump_config, find_config, load_config
 from services.bench.cli import app as bench
-from services.commands.evaluate import evaluate
+from services.commands.ask import ask
 from services.commands.evaluate import evaluate
 from services.commands.grade import grade
 from services.commands.recycle import recycle
@@ -160,7 +160,7 @@ app.command()(grade)
 app.command()(templates)
 app.command()(recycle)
 app.command("eval")(evaluate)
-app.command("eval")(evaluate)
+app.command()(ask)
 
 
 def run(config: RunConfig, *, existing: Existing) -> None:
