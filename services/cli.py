@@ -20,6 +20,7 @@ from contracts.errors import CoevolveError, UserError
 from contracts.loading import dump_config, find_config, load_config
 from services.bench.cli import app as bench
 from services.commands.ask import ask
+from services.commands.dashboards import app as dashboards
 from services.commands.evaluate import evaluate
 from services.commands.grade import grade
 from services.commands.recycle import recycle
@@ -52,6 +53,7 @@ app = typer.Typer(
     help="One model learns to solve and to judge at once.",
 )
 app.add_typer(bench, name="bench")
+app.add_typer(dashboards, name="dashboards")
 
 ConfigArgument = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a preset.")

@@ -80,10 +80,12 @@ class _WithoutAnchors(yaml.SafeDumper):
 
 
 def _config_map(folder: Path, generator: dict[str, Any], spec: dict[str, Any]) -> Manifest:
-    assert spec["generatorOptions"] == {"disableNameSuffixHash": True}
+    options = dict(spec["generatorOptions"])
+    assert options.pop("disableNameSuffixHash") is True
+    assert options.keys() <= {"labels", "annotations"}, options
     assert generator.keys() == {"name", "files"}
     data = {name: (folder / name).read_text() for name in generator["files"]}
-    metadata = {"name": generator["name"]}
+    metadata = {"name": generator["name"], **copy.deepcopy(options)}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 

@@ -36,6 +36,12 @@ def one(manifests: list[Manifest], kind: str) -> Manifest:
     return found
 
 
+def run_of(manifests: list[Manifest]) -> str:
+    """The configuration of the run of a job."""
+    (found,) = [m for m in manifests if m["metadata"]["name"] == "coevolve-run"]
+    return found["data"]["run.yaml"]
+
+
 def ray_cluster(manifests: list[Manifest]) -> dict[str, Any]:
     """The spec of the Ray cluster, in a RayJob or alone."""
     for manifest in manifests:

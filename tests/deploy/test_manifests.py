@@ -111,6 +111,7 @@ def test_the_kinds_are_those_we_know_of():
         "PersistentVolumeClaim",
         "PodMonitor",
         "PriorityClass",
+        "PrometheusRule",
         "Queue",
         "RayCluster",
         "RayJob",

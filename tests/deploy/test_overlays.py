@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from overlays import (
     ray_cluster,
     references,
     rendered,
+    run_of,
 )
 
 from contracts.loading import load_config
@@ -186,12 +188,13 @@ def test_a_job_runs_a_configuration_that_loads_and_resumes(overlay, tmp_path):
     (mount,) = [m for m in head["containers"][0]["volumeMounts"] if m["name"] == "config"]
     assert path == f"{mount['mountPath']}/run.yaml"
     config = tmp_path / "run.yaml"
-    config.write_text(one(manifests, "ConfigMap")["data"]["run.yaml"])
+    config.write_text(run_of(manifests))
     run = load_config(config)
     assert run.runs_dir == Path("/runs")
     assert run.cache_dir.is_relative_to("/runs"), "the model must be where all pods see it"
     ports = {p["name"]: p["containerPort"] for p in head["containers"][0]["ports"]}
     assert run.metrics.port == ports["coevolve"]
+    assert run.metrics.host == "0.0.0.0"
     assert run.checkpoints.every > 0
     assert job["backoffLimit"] > 0
     assert job["shutdownAfterJobFinishes"] is True
@@ -201,7 +204,7 @@ def test_a_job_runs_a_configuration_that_loads_and_resumes(overlay, tmp_path):
 def test_the_gpus_of_the_cluster_are_those_the_run_asks_for(overlay, tmp_path):
     manifests = rendered(f"overlays/{overlay}")
     config = tmp_path / "run.yaml"
-    config.write_text(one(manifests, "ConfigMap")["data"]["run.yaml"])
+    config.write_text(run_of(manifests))
     run = load_config(config)
     there = {
         group["groupName"]: group["replicas"]
@@ -248,3 +251,29 @@ def test_a_queue_has_room_for_the_run(overlay):
         (flavor,) = group["flavors"]
         quota = {r["name"]: r["nominalQuota"] for r in flavor["resources"]}["nvidia.com/gpu"]
     assert int(quota) >= gpus
+
+
+@pytest.mark.parametrize("overlay", [name for name in OVERLAYS if is_monitored(name)])
+def test_dashboards_and_rules_come_with_the_monitoring(overlay):
+    manifests = rendered(f"overlays/{overlay}")
+    labelled = [
+        m for m in manifests if m["metadata"].get("labels", {}).get("grafana_dashboard") == "1"
+    ]
+    titles = {json.loads(text)["title"] for m in labelled for text in m["data"].values()}
+    assert titles == {
+        "Coevolve: co-evolution",
+        "Coevolve: throughput and cost",
+        "Coevolve: reliability",
+    }
+    for each in labelled:
+        # What `kubectl apply` keeps in an annotation.
+        assert len(json.dumps(each)) < 200_000
+    monitor = one(manifests, "PodMonitor")["metadata"]["labels"]
+    assert one(manifests, "PrometheusRule")["metadata"]["labels"] == monitor
+
+
+def test_every_target_has_the_label_that_dashboards_choose_by():
+    monitor = one(rendered("overlays/many-nodes"), "PodMonitor")["spec"]
+    for endpoint in monitor["podMetricsEndpoints"]:
+        (relabelling,) = endpoint["relabelings"]
+        assert relabelling["targetLabel"] == "cluster"

@@ -1,0 +1,1 @@
+"""Grafana dashboards and Prometheus rules, written in Python and generated into deploy/."""
