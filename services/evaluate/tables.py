@@ -86,6 +86,13 @@ def difference(found: Difference) -> str:
     return f"{100 * found.value:+.1f}".replace("-", "−") + ("*" if found.significant else " ")
 
 
+def _span(found: Difference) -> str:
+    """Its interval: ``-1.2 to +4.0``."""
+    if found.low is None or found.high is None:
+        return ""
+    return f"{100 * found.low:+.1f} to {100 * found.high:+.1f}".replace("-", "−")
+
+
 def _p(found: Difference) -> str:
     if found.p is None:
         return ""
@@ -141,13 +148,12 @@ def _comparisons(results: Results) -> Table:
     table = _table("side by side", "data", "strategy", "models", "difference", "95 %", "p", "tasks")
     for one in results.comparisons:
         found = one.difference
-        span = Score(found.value, found.low, found.high, found.n)
         table.add_row(
             one.dataset,
             one.label,
             f"{one.second} to {one.first}",
             difference(found),
-            interval(span),
+            _span(found),
             _p(found),
             str(found.n),
         )

@@ -11,7 +11,9 @@ import pytest
 import ray
 from small_runs import prompt, small_config
 
+from actors.generator import Sampling
 from actors.generator_pool import GeneratorPool
+from actors.streaming import stream
 from contracts.errors import UserError
 from contracts.types import Generation, ImagePart, Message, Prompt
 
@@ -117,3 +119,24 @@ def test_output_goes_to_the_log(pool: GeneratorPool, capfd: pytest.CaptureFixtur
     assert (
         "vLLM" in pool.actors[0].log.read_text() or "LLM engine" in pool.actors[0].log.read_text()
     )
+
+
+def test_a_watched_completion_is_the_one_that_would_have_come(pool: GeneratorPool) -> None:
+    sampling = Sampling(1, 12, 1.0, 5)
+    (actor,) = pool.serving
+    pieces = list(stream(actor, PROMPTS[0], sampling, seconds=60))
+    ((_, reference),) = pool.sample_each(PROMPTS[:1], sampling)
+    (expected,) = ray.get(reference)
+    last = pieces[-1].generation
+    assert last is not None
+    assert [piece.generation for piece in pieces[:-1]] == [None] * (len(pieces) - 1)
+    assert same([last], [expected])
+    assert "".join(piece.text for piece in pieces) == expected.completions[0].text
+    assert len(pieces) > 1
+
+
+def test_what_cannot_be_watched_is_refused(pool: GeneratorPool) -> None:
+    (actor,) = pool.serving
+    long = prompt(" + ".join(["1"] * 200), 0)
+    with pytest.raises(UserError, match="leaves no room"):
+        list(stream(actor, long, Sampling(1, 12, 1.0, 5), seconds=60))

@@ -73,13 +73,13 @@ def test_best_of_judges_each_distinct_answer_once() -> None:
     assert outcome.cost.tokens == model.spent
 
 
-def test_equally_liked_answers_are_settled_by_majority() -> None:
-    for verdict in (True, False, None):
-        model = in_turn("1", "2", "2", "3")
-        model.judges = lambda _t, _a, _n, verdict=verdict: verdict
-        (outcome,) = BestOf(4, 2).run([TASK], model)
-        assert answer_of(outcome) == "2"
-        assert outcome.accepted is (verdict is True)
+@pytest.mark.parametrize("verdict", [True, False, None])
+def test_equally_liked_answers_are_settled_by_majority(verdict: bool | None) -> None:
+    model = in_turn("1", "2", "2", "3")
+    model.judges = lambda _t, _a, _n: verdict
+    (outcome,) = BestOf(4, 2).run([TASK], model)
+    assert answer_of(outcome) == "2"
+    assert outcome.accepted is (verdict is True)
 
 
 def test_a_weighted_vote_lets_frequency_count() -> None:
