@@ -16,7 +16,7 @@ from actors.stopping import stop_actors
 from actors.waiting import ActorError, NamedActor, silent, wait_for
 from contracts.config import RunConfig
 from contracts.errors import CoevolveError, DeadlineError, UserError
-from contracts.types import UpdateReport
+from contracts.types import Objective, UpdateReport
 from learner.checkpoint import Checkpoint, CheckpointError
 from learner.leaning import Leans
 from learner.packing import balance
@@ -117,6 +117,15 @@ class LearnerGroup:
         seconds = self._config.deadlines.update
         reports: list[UpdateReport] = self._wait(references, seconds, "an update of the learner")
         return reports[0]
+
+    def weigh(self, weights: Mapping[Objective, float]) -> None:
+        """Use other weights of the objectives from the next update on.
+
+        Args:
+            weights: of every objective; one that is left out is not trained.
+        """
+        seconds = self._config.deadlines.update
+        self._all("weigh", weights, seconds=seconds, what="the learner to take other weights")
 
     def connect(self, generators: Sequence[NamedActor]) -> None:
         """Open the way for weights from rank 0 to ``generators``; any way before is given up.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from actors.transfer.report import TransferReport
     from actors.transfer.sender import Sender
     from contracts.config import RunConfig
-    from contracts.types import Generation, Group, UpdateReport
+    from contracts.types import Generation, Group, Objective, UpdateReport
     from learner.engine import Learner
     from learner.leaning import Leans
 
@@ -88,6 +88,10 @@ class LearnerRank:
             batches.append([sample for of_group in samples for sample in of_group])
         return self._learner.update(batches)
 
+    def weigh(self, weights: Mapping[Objective, float]) -> None:
+        """Use other weights of the objectives from the next update on."""
+        self._learner.weigh(weights)
+
     def connect(self, generators: Sequence[NamedActor]) -> None:
         """Open the way to the generators. Rank 0 only."""
         # Imported here: it brings vLLM, which only the sender needs.
@@ -107,6 +111,7 @@ class LearnerRank:
             address=ray.util.get_node_ip_address(),
             bucket_mib=transfer.bucket_mib,
             seconds=transfer.deadline,
+            share_memory=transfer.share_memory,
         )
         self._sender.connect()
 

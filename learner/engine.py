@@ -14,7 +14,7 @@ from torch import Tensor
 
 from contracts.config import Dtype, LearnerConfig
 from contracts.errors import IntegrityError, UserError
-from contracts.types import FloatArray, Sample, UpdateReport
+from contracts.types import FloatArray, Objective, Sample, UpdateReport
 from learner import zero
 from learner.checkpoint import Checkpoint, Writer, described, verified
 from learner.digests import digests_of
@@ -195,6 +195,11 @@ class Learner:
             seconds=time.perf_counter() - started,
             objectives=objectives,
         )
+
+    def weigh(self, weights: Mapping[Objective, float]) -> None:
+        """Use other ``weights`` of the objectives from the next update on. On every rank alike."""
+        given = {objective.value: weight for objective, weight in weights.items()}
+        self.config = self.config.model_copy(update={"weights": given})
 
     def _check_equal(self, count: int) -> None:
         highest, lowest = zero.max_over_ranks([count, -count], self._place.device)

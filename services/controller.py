@@ -29,8 +29,10 @@ from services.ahead import Ahead
 from services.batches import Batch, BatchMaker
 from services.clock import PhaseClock
 from services.evaluation import Evaluator
+from services.guards import Finding, GuardError, Guards
 from services.model_card import model_card
 from services.recorder import Recorder
+from services.records import StepMetrics
 from services.run_state import RunState
 from services.seeds import derive_seed
 from services.signals import StopRequest
@@ -73,6 +75,7 @@ class Controller:
         self.evaluator = evaluator
         self.recorder = recorder
         self.stop = stop
+        self.guards = Guards(config.guards, config.learner)
         self.clock = PhaseClock()
         self.version = 0
         self.saved = 0
@@ -124,11 +127,13 @@ class Controller:
             report = self.learn(batch, step)
             step.add(batch, report, queued)
         self.last = step
-        self.record(step)
+        metrics = self.record(step)
         every = self.config.evaluation.every
         if every and step.number % every == 0 and step.number < self.config.steps:
             self.evaluate("between")
         self.save_when_due(step)
+        if step.number < self.config.steps:
+            self.heed(self.guards.see(metrics), step)
 
     def learn(self, batch: Batch, step: Step) -> UpdateReport:
         """Train on the groups that are of use, then send the new weights to every generator."""
@@ -198,11 +203,35 @@ class Controller:
                 self.send()
         return future.result()
 
-    def record(self, step: Step) -> None:
+    def record(self, step: Step) -> StepMetrics:
         """Write the step's metrics, times and a few rollouts to read."""
         refs = [group.ref for group in step.kept(self.config.rollouts_kept)]
         read = wait_for(refs, seconds=self.config.deadlines.grade, what="rollouts to write down")
-        self.recorder.step(step, self.version, self.clock.take(), read)
+        return self.recorder.step(step, self.version, self.clock.take(), read)
+
+    def heed(self, findings: Sequence[Finding], step: Step) -> None:
+        """Do what guards ask for after ``step``.
+
+        Raises:
+            GuardError: one of them ends the run; it has been saved.
+        """
+        for finding in findings:
+            self.recorder.guard(finding)
+        if any(finding.action == "lower_judge_weights" for finding in findings):
+            self.weigh()
+        for finding in findings:
+            if finding.action == "stop":
+                if self.config.checkpoints.every and self.saved < step.number:
+                    self.save(step)
+                raise GuardError(
+                    f"{finding.why} (guards.{finding.guard}=stop, after step {step.number})\n"
+                    "  docs/runbook.md says what to look at; --resume goes on all the same"
+                )
+
+    def weigh(self) -> None:
+        """Give the learner the weights of the objectives that guards have come to."""
+        self.actors.learner.weigh(self.guards.weights)
+        self.recorder.weights(self.guards.weights)
 
     def evaluate(self, when: Literal["before", "between", "after"]) -> None:
         """Held-out scores; in full, with greedy ones and examples, at start and end."""
@@ -225,6 +254,9 @@ class Controller:
         self.maker.tasks.restore(state.tasks)
         self.evaluator.restore(state.bank)
         self.actors.learner.load(checkpoint)
+        self.guards.replay(self.recorder.history)
+        if self.guards.lowered:
+            self.weigh()
         self.broadcast()
         self.clock.take()
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from textwrap import shorten
 
 from actors.faults import Fault
 from actors.transfer.report import TransferReport
 from contracts.types import Group, Objective, Prompt
 from services.evaluation import verdicts
+from services.guards import Finding
 from services.live import LiveView
 from services.metrics import Metrics
 from services.records import (
@@ -54,11 +55,13 @@ class Recorder:
         self._clock = time.monotonic()
         self._lock = threading.Lock()
         self.steps = 0
+        self.history: tuple[StepMetrics, ...] = ()
+        """Steps of an earlier part of the run."""
         self.evaluations: list[EvaluationRecord] = []
 
     def resume(self, run: Run) -> None:
         """Take in what an earlier part of the run has kept already; nothing else."""
-        self.steps, self.evaluations = 0, []
+        self.steps, self.evaluations, self.history = 0, [], run.metrics
         for metrics, timing in zip(run.metrics, run.timing, strict=True):
             self._view.resume(metrics, timing)
             self.steps = metrics.step
@@ -89,6 +92,15 @@ class Recorder:
         """Tell something a person should know."""
         self._view.note(text)
 
+    def guard(self, finding: Finding) -> None:
+        """A guard found its signature."""
+        self._metrics.guard(finding.guard)
+        self.note(f"{finding.guard}: {finding.why}")
+
+    def weights(self, weights: Mapping[Objective, float]) -> None:
+        """The objectives have these weights in the loss from now on."""
+        self._metrics.weights(weights)
+
     def phase(self, name: str) -> None:
         """Say what the run is doing now."""
         self._view.phase(name)
@@ -104,7 +116,7 @@ class Recorder:
 
     def step(
         self, step: Step, version: int, phases: dict[str, float], read: Sequence[Group]
-    ) -> None:
+    ) -> StepMetrics:
         """Keep a step: metrics, times by phase in seconds, and the first rollouts of ``read``.
 
         Args:
@@ -127,6 +139,7 @@ class Recorder:
         self._metrics.step(metrics, timing)
         self._view.step(metrics, timing)
         self.steps = step.number
+        return metrics
 
     def evaluation(self, evaluation: EvaluationRecord) -> None:
         """Keep held-out scores. Their time does not count as the next step's."""

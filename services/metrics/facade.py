@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from prometheus_client import CollectorRegistry, start_http_server
 
@@ -146,10 +146,10 @@ class Metrics:
         """A guard acted."""
         self._series.count({("guard_actions", (name,)): 1.0})
 
-    def weights(self, weights: Mapping[str, float]) -> None:
-        """Take in the weights of the objectives in the loss."""
+    def weights(self, weights: Mapping[Any, float]) -> None:
+        """Take in the weights of the objectives, by name, in the loss."""
         for objective, weight in weights.items():
-            self._series.set("objective_weight", weight, objective)
+            self._series.set("objective_weight", weight, str(objective))
 
     def _settings(self) -> None:
         """What is known before the first step."""
@@ -163,7 +163,7 @@ class Metrics:
             series.set("checkpoint_step", 0)
             series.set("checkpoint_timestamp_seconds", time.time())
         self._progress()
-        self.weights({str(name): weight for name, weight in config.learner.weights.items()})
+        self.weights(config.learner.weights)
         for kind in BUDGETS:
             series.follow("restart_budget_used_ratio", partial(self._used, kind), kind)
 

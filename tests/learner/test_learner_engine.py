@@ -66,6 +66,20 @@ def test_same_inputs_same_bits(random_model_folder):
     assert outcomes[0] == outcomes[1]
 
 
+def test_weights_of_objectives_given_later_are_as_good_as_configured_ones(random_model_folder):
+    other = {objective: 0.5 for objective in Objective} | {Objective.REFLECT: 0.0}
+    outcomes = []
+    for weighed in (False, True):
+        changes = {} if weighed else {"weights": {o.value: w for o, w in other.items()}}
+        with learner_of(random_model_folder, **changes) as learner:
+            if weighed:
+                learner.weigh(other)
+            report = learner.update([batch(1)])
+            outcomes.append((set(report.objectives), learner.checksums()))
+    assert outcomes[0] == outcomes[1]
+    assert Objective.REFLECT not in outcomes[0][0]
+
+
 def test_an_export_is_an_ordinary_model(random_model_folder, tmp_path):
     samples = batch(1)
     with learner_of(random_model_folder) as learner:
