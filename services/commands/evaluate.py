@@ -40,6 +40,9 @@ VerdictsOption = Annotated[
     int, typer.Option(min=1, help="Verdicts on each answer of best-of, and for calibration.")
 ]
 LoopVerdicts = Annotated[int, typer.Option(min=1, help="Verdicts on each answer of judge-reflect.")]
+Repeats = Annotated[
+    int, typer.Option(min=1, help="Runs of every strategy, from fresh draws: narrower intervals.")
+]
 Against = Annotated[
     str | None, typer.Option(metavar="MODEL", help="Compare with this model, task by task.")
 ]
@@ -93,6 +96,7 @@ def evaluate(  # noqa: PLR0917 (an option each)
     rounds: Rounds = "4",
     verdicts: VerdictsOption = 4,
     loop_verdicts: LoopVerdicts = 1,
+    repeats: Repeats = 1,
     against: Against = None,
     limit: Limit = None,
     out: Out = DEFAULT_OUT,
@@ -139,6 +143,7 @@ def evaluate(  # noqa: PLR0917 (an option each)
             against=other,
             against_data=questions.of(other.config) if other else (),
             verdicts=verdicts,
+            repeats=repeats,
             temperature=temperature,
             show=show,
             judge=judge,

@@ -11,7 +11,7 @@ from actors.graders.processes import GraderProcesses
 from actors.waiting import wait_for
 from contracts.config import RunConfig
 from contracts.grammar import BOX, NO, YES, verdict_of
-from contracts.types import Candidate, Group, Prompt, Reason, Rollout, Task
+from contracts.types import Candidate, Group, Prompt, Reason, Task
 from recycler.prompts import pointwise_prompt, reflect_prompt, solve_prompt
 from services.evaluate.answerer import Asked, Reply, Shown, Verdict
 from services.rollouts import Rollouts
@@ -61,7 +61,7 @@ class EngineAnswerer:
         self._rollouts, self._settings = rollouts, settings
         self._graders, self._progress = graders, progress
         self._batches = count()
-        self._rollout_of: dict[str, Rollout] = {}
+        self._answered: dict[str, Candidate] = {}
         self._same: dict[tuple[str, str, str], bool] = {}
         self.too_long = 0
         """Prompts that did not fit the context, and count as unanswered."""
@@ -103,12 +103,11 @@ class EngineAnswerer:
 
     def correct(self, reply: Reply | None) -> bool:
         """How an answer was graded; no answer is wrong."""
-        rollout = self._rollout_of.get(reply.id) if reply is not None else None
-        return rollout is not None and rollout.grade.correct
+        return reply is not None and reply.answer is not None and self.candidate(reply).correct
 
     def candidate(self, reply: Reply) -> Candidate:
-        """The reply as graded, to be shown to a judge."""
-        return Candidate.of(self._rollout_of[reply.id])
+        """A reply that has an answer as it was graded, to be shown to a judge."""
+        return self._answered[reply.id]
 
     def sample(self, prompts: Sequence[Prompt], times: int) -> list[Group | None]:
         """``times`` graded completions of each prompt; None for one that leaves no room."""
@@ -159,9 +158,10 @@ class EngineAnswerer:
         replies = []
         for rollout in group.rollouts:
             completion, grade = rollout.completion, rollout.grade
-            self._rollout_of[completion.id] = rollout
             # Cut off, or too much for its grader: the model has not answered.
             answer = (grade.extracted or None) if grade.reason is Reason.OK else None
+            if answer is not None:
+                self._answered[completion.id] = Candidate.of(rollout)
             replies.append(Reply(completion.id, completion.text, answer, len(completion.tokens)))
         return Asked(len(group.prompt_tokens), tuple(replies))
 

@@ -38,7 +38,7 @@ def answers(measured: Mapping[str, Mapping[str, Measured]]) -> Iterator[dict[str
     for model, datasets in measured.items():
         for dataset, one in datasets.items():
             for scored in one.scored:
-                for outcome, earned in zip(scored.outcomes, scored.earned, strict=True):
+                for outcome in scored.outcomes:
                     yield {
                         "model": model,
                         "dataset": dataset,
@@ -46,7 +46,7 @@ def answers(measured: Mapping[str, Mapping[str, Measured]]) -> Iterator[dict[str
                         "task": outcome.task.id,
                         "gold": outcome.task.gold,
                         "answers": [None if r is None else r.answer for r in outcome.chosen],
-                        "correct": [bool(value) for value in earned],
+                        "correct": [value > 0 for value in scored.worth(outcome)],
                         "accepted": outcome.accepted,
                         "rounds": outcome.rounds,
                         "prompt_tokens": outcome.cost.prompt,

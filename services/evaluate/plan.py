@@ -29,6 +29,7 @@ KINDS: tuple[str, ...] = get_args(Kind)
 class Plan:
     """An evaluation. ``data`` are the data sets of each model, in the order of ``models``.
 
+    ``repeats``: how often every strategy is run from fresh draws.
     ``temperature`` and ``show`` are the model's own where None: the temperature of its run, and
     the whole reply where most of its run's judge prompts showed that.
     """
@@ -40,6 +41,7 @@ class Plan:
     against: Model | None = None
     against_data: tuple[Dataset, ...] = ()
     verdicts: int = 4
+    repeats: int = 1
     temperature: float | None = None
     show: Show | None = None
     judge: bool = True

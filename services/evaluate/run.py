@@ -19,7 +19,7 @@ from services.evaluate.plan import Plan, check
 from services.evaluate.pools import Pools, Progress
 from services.evaluate.preferring import rank
 from services.evaluate.records import Comparison, DatasetResult, ModelResult, Results
-from services.evaluate.scoring import Scored, compare, results_of, score
+from services.evaluate.scoring import Scored, compare, results_of
 from services.evaluation import BankEntry, bank_entry, entry_of, judge_prompts, pair_prompts
 from services.records import JudgedSet, JudgeRecord
 from services.versions import versions
@@ -96,9 +96,13 @@ class Evaluation:
 
     def _solve(self, model: Model, dataset: Dataset, asked: EngineAnswerer) -> Measured:
         """Every strategy on the same draws, then the judge on some of them."""
-        draws = Draws(asked)
+        repeats = [Draws(asked) for _ in range(self.plan.repeats)]
         scored = tuple(
-            score(strategy, strategy.run(dataset.tasks, draws.reader()), asked.correct)
+            Scored(
+                strategy,
+                [strategy.run(dataset.tasks, draws.reader()) for draws in repeats],
+                asked.correct,
+            )
             for strategy in self.plan.strategies
         )
         result = DatasetResult(
@@ -108,7 +112,7 @@ class Evaluation:
         )
         if not self.plan.judge:
             return Measured(result, scored)
-        bank = self._own_bank(dataset, asked, draws.reader())
+        bank = self._own_bank(dataset, asked, repeats[0].reader())
         sets: dict[JudgedSet, Sequence[BankEntry]] = {"own": bank}
         if dataset.name in self.banks:
             sets["fixed"] = of_tasks(self.banks[dataset.name], dataset)

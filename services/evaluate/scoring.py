@@ -16,24 +16,42 @@ Earned = list[list[float]]
 
 @dataclass(frozen=True)
 class Scored:
-    """A strategy, what it came to on each task, and what that was worth."""
+    """A strategy, what it came to on each task, and what that was worth.
+
+    ``runs``: for each time that it was run, from fresh draws, its outcomes by task.
+    """
 
     strategy: Strategy
-    outcomes: Sequence[Outcome]
-    earned: Earned
+    runs: Sequence[Sequence[Outcome]]
+    correct: Callable[[Reply | None], bool]
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """Those of all runs, one run after another."""
+        return [outcome for run in self.runs for outcome in run]
+
+    @property
+    def earned(self) -> Earned:
+        """By task, what its answers earned in all runs."""
+        return [
+            [value for outcome in outcomes for value in self.worth(outcome)]
+            for outcomes in zip(*self.runs, strict=True)
+        ]
+
+    @property
+    def by_task(self) -> dict[str, list[float]]:
+        """The same by the id of the task."""
+        ids = [outcome.task.id for outcome in self.runs[0]]
+        return dict(zip(ids, self.earned, strict=True))
 
     @property
     def tokens(self) -> float:
-        """Tokens of a task, read and sampled, mean over the tasks."""
+        """Tokens of a task, read and sampled, mean over tasks and runs."""
         return _mean([o.cost.tokens / len(o.chosen) for o in self.outcomes])
 
-
-def score(
-    strategy: Strategy, outcomes: Sequence[Outcome], correct: Callable[[Reply | None], bool]
-) -> Scored:
-    """Grade what a strategy chose. ``correct``: how an answer was graded."""
-    earned = [[float(correct(reply)) for reply in outcome.chosen] for outcome in outcomes]
-    return Scored(strategy, outcomes, earned)
+    def worth(self, outcome: Outcome) -> list[float]:
+        """1 for each right answer, 0 for a wrong one or none."""
+        return [float(self.correct(reply)) for reply in outcome.chosen]
 
 
 def results_of(scored: Sequence[Scored], seed: int = 0) -> list[StrategyResult]:
@@ -82,8 +100,7 @@ def compare(
     """Two models, strategy by strategy, on the tasks that both were asked."""
     comparisons = []
     for one, other in zip(first, second, strict=True):
-        left = {o.task.id: e for o, e in zip(one.outcomes, one.earned, strict=True)}
-        right = {o.task.id: e for o, e in zip(other.outcomes, other.earned, strict=True)}
+        left, right = one.by_task, other.by_task
         both = [task for task in left if task in right]
         difference = paired_difference([left[t] for t in both], [right[t] for t in both])
         comparisons.append(

@@ -34,11 +34,12 @@ TASKS = [Task(f"t{n}", f"{n}+1", str(n + 1)) for n in range(12)]
 
 
 def scored(strategy: Strategy, right: int, tokens: int) -> Scored:
+    good = {task.id for task in TASKS[:right]}
     outcomes = [
         Outcome(task, (Reply(task.id, "so", task.gold, tokens),), Cost(10, tokens, 1))
         for task in TASKS
     ]
-    return Scored(strategy, outcomes, [[float(n < right)] for n in range(len(TASKS))])
+    return Scored(strategy, [outcomes], lambda reply: reply is not None and reply.id in good)
 
 
 JUDGE = JudgeRecord(

@@ -27,7 +27,7 @@ from services.evaluate.data import Dataset
 from services.evaluate.models import Model
 from services.evaluate.plan import Plan, check, strategies_of
 from services.evaluate.preferring import Sample, credit, rank
-from services.evaluate.scoring import Scored, compare, results_of, score
+from services.evaluate.scoring import Scored, compare, results_of
 from services.evaluate.strategies import BestOf, JudgeReflect, Majority, Single, Strategy
 from services.tasks.preferences import Preference
 
@@ -51,7 +51,7 @@ def graded(strategy: Strategy, model: Scripted) -> Scored:
     def correct(reply: Reply | None) -> bool:
         return reply is not None and reply.answer == gold_of[reply.id]
 
-    return score(strategy, outcomes, correct)
+    return Scored(strategy, [outcomes], correct)
 
 
 def test_figures_of_a_single_pass_and_of_a_judge() -> None:
@@ -234,3 +234,16 @@ def test_arguments() -> None:
             numbers("--samples", wrong)
     with pytest.raises(UserError, match="no model"):
         models_and_values(["x=1"])
+
+
+def test_repeated_runs_count_for_their_tasks() -> None:
+    one, two = graded(Majority(1), in_turn_by_run(0)), graded(Majority(1), in_turn_by_run(1))
+    both = Scored(one.strategy, [*one.runs, *two.runs], lambda r: r is not None and r.text != "-1")
+    assert both.earned == [[1.0, 0.0]] * len(TASKS)
+    (result,) = results_of([both])
+    assert (result.accuracy.value, result.accuracy.n) == (0.5, len(TASKS))
+    assert result.generated_tokens == REPLY_TOKENS
+
+
+def in_turn_by_run(run: int) -> Scripted:
+    return Scripted(solves=lambda task, _: "-1" if run else task.gold)
