@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from actors.waiting import NamedActor
+    from contracts.config import RunConfig
     from contracts.types import Prompt, Task
-    from services.evaluate.asking import Utterance
+    from services.evaluate.asking import Turn, Utterance
     from services.evaluate.models import Model
 
 ModelArgument = Annotated[
@@ -84,16 +85,14 @@ def ask(  # noqa: PLR0917 (an option each)
         with live_line(Console(stderr=True)) as say:
             chosen = resolve(model, values, config=config, progress=say)
             task = task_of(question, image or [], chosen)
+        screen = Terminal(Console(highlight=False))
         logs = chosen.config.cache_dir / "ask"
         with ray_session(logs), engines(chosen, logs, lambda _: None) as generators:
-            (actor,) = generators.serving
             settings = chosen.config
-            given = settings.sampling.temperature if temperature is None else temperature
             whole = settings.recycle.reasoning_share >= 0.5
-            screen = Terminal(Console(highlight=False))
             conversation = Conversation(
                 task,
-                Streamed(actor, chosen, given, seed),
+                Streamed(generators.serving[0], settings, temperature, seed),
                 screen,
                 settings.recycle.style,
                 show or ("reasoning" if whole else "answer"),
@@ -101,8 +100,7 @@ def ask(  # noqa: PLR0917 (an option each)
                 seed,
             )
             turn = conversation.hold()
-    verdict = {"yes": "judged right", "no": "judged wrong", None: "not judged"}[turn.verdict]
-    screen.end(f"{turn.answer or 'no answer'} ({verdict}; {conversation.tokens} tokens)")
+    screen.end(turn, conversation.tokens)
 
 
 def task_of(question: str, images: list[Path], model: Model) -> Task:
@@ -139,8 +137,8 @@ class Streamed:
     """A ``Voice``: one generator actor, streaming."""
 
     actor: NamedActor
-    model: Model
-    temperature: float
+    config: RunConfig
+    temperature: float | None
     seed: int
     said: int = 0
 
@@ -152,11 +150,12 @@ class Streamed:
         from services.evaluate.asking import Utterance
         from services.seeds import derive_seed
 
-        config = self.model.config
         self.said += 1
+        settings = self.config.sampling
+        temperature = settings.temperature if self.temperature is None else self.temperature
         seed = derive_seed(self.seed, "ask", self.said)
-        sampling = Sampling(1, config.sampling.max_tokens, self.temperature, seed)
-        seconds = config.deadlines.generate
+        sampling = Sampling(1, settings.max_tokens, temperature, seed)
+        seconds = self.config.deadlines.generate
         for piece in stream(self.actor, prompt, sampling, seconds=seconds):
             hear(piece.text)
             if piece.generation is not None:
@@ -190,7 +189,9 @@ class Terminal:
         self.console.print()
         self.console.print(f"[{text}]", style="dim", markup=False)
 
-    def end(self, text: str) -> None:
-        """The answer that counts."""
+    def end(self, turn: Turn, tokens: int) -> None:
+        """The answer that counts, and what all of it took."""
+        verdict = {"yes": "judged right", "no": "judged wrong", None: "not judged"}[turn.verdict]
+        text = f"Answer: {turn.answer or 'none'} ({verdict}; {tokens} tokens in all)"
         self.console.print()
-        self.console.print(f"Answer: {text}", style="bold", markup=False)
+        self.console.print(text, style="bold", markup=False)

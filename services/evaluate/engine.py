@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from actors.graders.processes import GraderProcesses
-from actors.waiting import wait_for
 from contracts.config import RunConfig
 from contracts.grammar import BOX, NO, YES, verdict_of
 from contracts.types import Candidate, Group, Prompt, Reason, Task
 from recycler.prompts import pointwise_prompt, reflect_prompt, solve_prompt
 from services.evaluate.answerer import Asked, Reply, Shown, Verdict
-from services.rollouts import Rollouts
 from services.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -25,6 +23,15 @@ Show = Literal["answer", "reasoning"]
 
 AT_ONCE = 4096
 """Completions asked for in one batch: progress is shown, and deadlines hold, for each batch."""
+
+
+class Sampler(Protocol):
+    """Where completions come from."""
+
+    def __call__(
+        self, prompts: Sequence[Prompt], *, completions: int, temperature: float, seed: int
+    ) -> Sequence[Group]:
+        """Graded groups of ``prompts``, which have different ids, in their order."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class EngineAnswerer:
     """Asks the generators of one model; remembers how its answers were graded.
 
     Args:
-        rollouts: the pools.
+        sampler: the engines and verifiers.
         settings: how to sample.
         graders: compares answers with each other.
         progress: called with a line on what is being asked.
@@ -53,12 +60,12 @@ class EngineAnswerer:
 
     def __init__(
         self,
-        rollouts: Rollouts,
+        sampler: Sampler,
         settings: Settings,
         graders: GraderProcesses,
         progress: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._rollouts, self._settings = rollouts, settings
+        self._sampler, self._settings = sampler, settings
         self._graders, self._progress = graders, progress
         self._batches = count()
         self._answered: dict[str, Candidate] = {}
@@ -128,14 +135,12 @@ class EngineAnswerer:
         number = next(self._batches)
         what = prompts[0].objective
         self._progress(f"{what}: {len(prompts)} prompts, {times} each")
-        refs = self._rollouts.sample(
+        groups = self._sampler(
             [replace(prompt, id=f"{prompt.id}@{number}") for prompt in prompts],
             completions=times,
             temperature=self._settings.temperature,
             seed=derive_seed(self._settings.seed, "evaluate", number),
         )
-        seconds = self._settings.config.deadlines.grade
-        groups = wait_for([ref.ref for ref in refs], seconds=seconds, what="graded groups")
         return list(groups)
 
     def _about(self, one: Shown, make: Callable[..., Prompt]) -> Prompt:

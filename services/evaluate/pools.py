@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,11 @@ from pathlib import Path
 from actors.generator_pool import GeneratorPool
 from actors.runtime import ray_session
 from actors.verifier_pool import VerifierPool
+from actors.waiting import wait_for
 from contracts.config import RunConfig
 from contracts.errors import CoevolveError
+from contracts.types import Group, Prompt
+from services.evaluate.engine import Sampler
 from services.evaluate.models import Model
 from services.rollouts import Rollouts
 
@@ -41,10 +44,21 @@ class Pools:
                 verifiers.stop()
 
     @contextmanager
-    def of_model(self, model: Model) -> Iterator[Rollouts]:
-        """Engines of ``model`` and the verifiers, for the length of the block."""
+    def of_model(self, model: Model) -> Iterator[Sampler]:
+        """Engines of ``model`` with the verifiers, for the length of the block."""
         with engines(model, self.logs, self.progress) as generators:
-            yield Rollouts(generators, self.verifiers, model.config)
+            rollouts = Rollouts(generators, self.verifiers, model.config)
+
+            def sampled(
+                prompts: Sequence[Prompt], *, completions: int, temperature: float, seed: int
+            ) -> list[Group]:
+                refs = rollouts.sample(
+                    prompts, completions=completions, temperature=temperature, seed=seed
+                )
+                seconds = model.config.deadlines.grade
+                return list(wait_for([r.ref for r in refs], seconds=seconds, what="graded groups"))
+
+            yield sampled
 
 
 @contextmanager

@@ -59,10 +59,9 @@ class Evaluation:
         ):
             self._read_judge_set(graders)
             for model, datasets in plan.everyone:
-                with pools.of_model(model) as rollouts:
-                    asked = EngineAnswerer(
-                        rollouts, plan.settings_of(model), graders, self.progress
-                    )
+                with pools.of_model(model) as sampler:
+                    settings = plan.settings_of(model)
+                    asked = EngineAnswerer(sampler, settings, graders, self.progress)
                     self.measured[model.name] = {
                         dataset.name: self._measure(model, dataset, asked) for dataset in datasets
                     }
