@@ -123,12 +123,22 @@ class Generator:
         self._chat = Chat(self._model_folder, trust_remote_code=model.trust_remote_code)
         arguments = engine_arguments(self._config, self._model_folder, self._worker_extension)
         try:
-            self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+            self._engine = AsyncLLM.from_engine_args(
+                AsyncEngineArgs(**arguments), stat_loggers=self._stat_loggers()
+            )
         except (RuntimeError, ValueError, OSError) as error:
             raise CoevolveError(
                 f"{self.name}: the engine did not start: {error}\n  its log is {self._log}"
             ) from error
         await self._engine.update_weight_version("0")
+
+    def _stat_loggers(self) -> list[Any]:
+        """Where the engine's figures go: to Ray's agent on this node, if anybody looks at them."""
+        if not self._config.metrics.port:
+            return []
+        from vllm.v1.metrics.ray_wrappers import RayPrometheusStatLogger
+
+        return [RayPrometheusStatLogger]
 
     async def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling

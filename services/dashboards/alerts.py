@@ -79,7 +79,7 @@ def _mean(name: str, window: str, **labels: str) -> str:
 
 
 _REWARD = _mean("reward_mean", "30m", objective="solve")
-_BEST = f"max_over_time({_REWARD}[6h:5m])"
+_BEST = f"max_over_time({_REWARD}[6h:1m])"
 _STEP = selector("step_seconds")
 
 COLLAPSE = Alert(

@@ -218,8 +218,8 @@ _MACHINES = (
     Panel(
         "GPU memory",
         "Level after the first steps, with room to the top.",
-        (Query(f"{_ray('node_gram_used')} * 1e6", "{{ip}} GPU {{GpuIndex}}"),),
-        unit="decbytes",
+        (Query(f"{_ray('node_gram_used')} * 1048576", "{{ip}} GPU {{GpuIndex}}"),),
+        unit="bytes",
         low=0,
         needs="gpu",
     ),
