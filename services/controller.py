@@ -139,10 +139,8 @@ class Controller:
         """Train on the groups that are of use, then send the new weights to every generator."""
         self.recorder.phase("training")
         groups = self.fresh(batch, step)
-        everything = self.config.learner.silent_groups == "train"
-        useful = [group for group in groups if everything or group.summary.has_signal]
         parts = split_groups(
-            useful,
+            self.of_use(groups),
             self.config.learner.updates_per_step,
             derive_seed(self.config.seed, "split", self.version),
         )
@@ -152,6 +150,12 @@ class Controller:
         self.version = batch.number
         self.broadcast()
         return report
+
+    def of_use(self, groups: Sequence[GroupRef]) -> Sequence[GroupRef]:
+        """The groups to train on: those with signal, or all where `learner.silent_groups` says."""
+        if self.config.learner.silent_groups == "train":
+            return groups
+        return [group for group in groups if group.summary.has_signal]
 
     def fresh(self, batch: Batch, step: Step) -> list[GroupRef]:
         """The groups that are young enough; the others' prompts go back to be asked again.

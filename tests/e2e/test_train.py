@@ -18,6 +18,7 @@ from small_runs import tiny_run, wait_for_lines
 from contracts.config import RunConfig
 from contracts.types import Objective
 from learner.checkpoint import newest
+from services.audit import audit
 from services.run_folder import Run, read_run
 from services.training import train
 
@@ -113,6 +114,27 @@ def test_two_generators_and_two_ranks_agree_at_every_version(folder: Path) -> No
     assert run.summary is not None
     assert run.summary.status == "finished"
     assert [m.version for m in run.metrics] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("when", ["at_once", "between_batches"])
+def test_a_run_ahead_of_the_learner_keeps_its_truths(folder: Path, when: str) -> None:
+    """Truths 1, 5, 6 and 7 with weights that change while answers are being sampled."""
+    path = train(
+        config(
+            folder,
+            f"ahead-{when}",
+            max_staleness=1,
+            steps=5,
+            generators={"count": 2, "kv_cache_gib": 0.25},
+            transfer={"when": when, "checksum_every": 1, "probe_every": 1},
+            evaluation={"tasks": 8, "every": 0, "greedy": False},
+        )
+    )
+    run = read_run(path)
+    assert [m.version for m in run.metrics] == [1, 2, 3, 4, 5]
+    # Sampled by weights one update behind, and never by older ones.
+    assert max(m.staleness.max for m in run.metrics) == 1
+    assert audit(path).faults == []
 
 
 def test_the_paper_s_order_makes_two_versions_a_step(folder: Path, first: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -41,11 +42,17 @@ def ref(name: str, objective: Objective = Objective.SOLVE, version: int = 0) -> 
     return GroupRef(ABSENT, summary)
 
 
-def controller(staleness: int = 0) -> Controller:
+def controller(staleness: int = 0, silent_groups: str = "skip") -> Controller:
     maker = SimpleNamespace(make=None, returned=[])
     maker.give_back = maker.returned.extend
     return Controller(
-        RunConfig(tasks_per_step=4, max_staleness=staleness),
+        RunConfig.model_validate(
+            {
+                "tasks_per_step": 4,
+                "max_staleness": staleness,
+                "learner": {"silent_groups": silent_groups},
+            }
+        ),
         actors=ABSENT,
         maker=cast("BatchMaker", maker),
         checks=ABSENT,
@@ -106,6 +113,16 @@ def test_a_completion_of_weights_to_come_is_refused() -> None:
     loop.version = 4
     with pytest.raises(IntegrityError, match="prompt b was answered at version 5"):
         loop.fresh(batch_of([ref("b", version=5).summary], 5), Step(5))
+
+
+@pytest.mark.parametrize(("silent_groups", "trained"), [("skip", "ac"), ("train", "abc")])
+def test_groups_without_signal_are_skipped_unless_asked_for(
+    silent_groups: str, trained: str
+) -> None:
+    silent = replace(ref("b").summary, rewards=(1.0, 1.0))
+    groups = [ref("a"), GroupRef(ABSENT, silent), ref("c")]
+    used = controller(silent_groups=silent_groups).of_use(groups)
+    assert "".join(group.summary.prompt_id for group in used) == trained
 
 
 def test_seeds_differ_by_purpose_and_repeat() -> None:
