@@ -121,8 +121,9 @@ class BestOf:
     """The answer that the model's own verdicts like best, among ``samples``.
 
     Each distinct answer is judged ``verdicts`` times; its share of yes is its worth. Of equally
-    liked answers the most frequent one wins, then the first. ``weighted``: replies vote with
-    their worth, so that frequency counts as much as the judge.
+    liked answers the most frequent one wins, then the first. Where there is no choice, nothing
+    is judged. ``weighted``: replies vote with their worth, so that frequency counts as much as
+    the judge.
     """
 
     samples: int
@@ -149,7 +150,7 @@ class BestOf:
         """See ``Strategy``."""
         asked = answerer.solve(tasks, self.samples)
         shown = [
-            list(_distinct(task, got.replies, answerer).values())
+            _to_choose_from(task, got.replies, answerer)
             for task, got in zip(tasks, asked, strict=True)
         ]
         flat = [one for several in shown for one in several]
@@ -175,8 +176,9 @@ class BestOf:
             shares = [worth[answerer.face(reply)] for reply in members]
             return (sum(shares) if self.weighted else max(shares), len(members))
 
-        if not classes:
-            return Outcome(task, (None,), cost, accepted=None)
+        if not worth:
+            chosen = classes[0][0] if classes else None
+            return Outcome(task, (chosen,), cost, accepted=None)
         # `max` keeps the first of equals.
         best = max(classes, key=rank)
         reply = max(best, key=lambda one: worth[answerer.face(one)])
@@ -303,10 +305,11 @@ def yes_share(verdicts: Sequence[Verdict]) -> float:
     return sum(verdict.yes is True for verdict in verdicts) / len(verdicts) if verdicts else 0.0
 
 
-def _distinct(task: Task, replies: Iterable[Reply], answerer: Answerer) -> dict[str, Shown]:
-    """One of each face among the replies that have an answer."""
+def _to_choose_from(task: Task, replies: Iterable[Reply], answerer: Answerer) -> list[Shown]:
+    """One of each face among the replies that have an answer; none where there is no choice."""
     found: dict[str, Shown] = {}
     for reply in replies:
         if reply.answer is not None:
             found.setdefault(answerer.face(reply), Shown(task, reply))
-    return found
+    several = len({one.reply.answer for one in found.values()}) > 1
+    return list(found.values()) if several else []

@@ -82,6 +82,14 @@ def test_equally_liked_answers_are_settled_by_majority(verdict: bool | None) -> 
     assert outcome.accepted is (verdict is True)
 
 
+def test_where_there_is_no_choice_the_judge_is_not_asked() -> None:
+    model = in_turn("2", None, "2")
+    (outcome,) = BestOf(3, 5).run([TASK], model)
+    assert (answer_of(outcome), outcome.accepted) == ("2", None)
+    assert model.asked["judge"] == 0
+    assert outcome.cost == Cost(PROMPT_TOKENS, 3 * REPLY_TOKENS, 1)
+
+
 def test_a_weighted_vote_lets_frequency_count() -> None:
     model = in_turn("1", "1", "1", "2")
     model.judges = lambda _, answer, n: answer == "2" or n == 0
