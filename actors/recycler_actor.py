@@ -11,7 +11,7 @@ import ray
 from actors.faults import RestartBudget, Tell
 from actors.logs import redirect_output
 from actors.place import HEALTH, Place, sign_of_life, wait_until_alive
-from actors.waiting import ActorError, NamedActor, wait_for
+from actors.waiting import ActorError, LostError, NamedActor, wait_for
 from contracts.config import DeadlineConfig, RecycleConfig, RunConfig
 from contracts.types import Prompt
 from recycler.recycle import recycle
@@ -83,6 +83,7 @@ class Recycler:
 
         Raises:
             DeadlineError: a group, or the prompts, did not come in time.
+            LostError: a group is gone.
             BudgetSpentError: the actor failed too often.
         """
         while True:
@@ -97,6 +98,9 @@ class Recycler:
                     actors=[actor],
                     health=self._deadlines.health,
                 )
+            except LostError:
+                # No other actor would find the group either.
+                raise
             except ActorError as error:
                 self._place.failed(actor, error)
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
@@ -17,7 +17,7 @@ from actors.faults import RestartBudget, Tell
 from actors.graders.registry import grader
 from actors.place import HEALTH, Place, wait_until_alive
 from actors.verifier import Verifier
-from actors.waiting import ActorError, NamedActor, silent, wait_for
+from actors.waiting import ActorError, LostError, NamedActor, silent, wait_for
 from contracts.config import DeadlineConfig, RunConfig
 from contracts.errors import DeadlineError
 from recycler.outcomes import ReflectionRewards
@@ -94,27 +94,37 @@ class VerifierPool:
         return cls(places, config.deadlines)
 
     def grade(
-        self, generations: Iterable[ObjectRef[Generation]]
+        self,
+        generations: Iterable[ObjectRef[Generation]],
+        *,
+        lost: Callable[[LostError], object] | None = None,
     ) -> Iterator[tuple[ObjectRef[Group], GroupSummary]]:
         """Grade every generation; groups come back in the order in which they are done.
 
         A generation is sent to an actor as soon as ``generations`` yields it. Per group this
         costs one actor call; waiting and fetching summaries are shared.
 
+        Args:
+            generations: references, as they come.
+            lost: called for each generation that is gone, with the machine that it lay on;
+                it has no group. None: that is an error.
+
         Raises:
+            LostError: a generation is gone.
             DeadlineError: for ``deadlines.grade`` seconds no group came back.
             BudgetSpentError: actors failed too often.
             UserError: a prompt names a grader that does not exist.
         """
         jobs: Jobs = {}
+        lost = lost or _refuse
         for generation in generations:
             self._send(generation, jobs)
-            yield from self._done(jobs, seconds=0.0)
+            yield from self._done(jobs, lost, seconds=0.0)
         last = time.monotonic()
         while jobs:
             before = len(jobs)
             span = min(self._deadlines.health, self._deadlines.grade)
-            yield from self._done(jobs, seconds=span)
+            yield from self._done(jobs, lost, seconds=span)
             if len(jobs) < before:
                 last = time.monotonic()
             elif time.monotonic() - last >= self._deadlines.grade:
@@ -132,11 +142,11 @@ class VerifierPool:
         jobs[summary] = Job(generation, group, place, actor)
 
     def _done(
-        self, jobs: Jobs, *, seconds: float
+        self, jobs: Jobs, lost: Callable[[LostError], object], *, seconds: float
     ) -> Iterator[tuple[ObjectRef[Group], GroupSummary]]:
         """Take the groups that are done out of ``jobs``, waiting up to ``seconds`` for one.
 
-        Those of an actor that failed are sent again.
+        Those of an actor that failed are sent again; of ``lost`` generations there are none.
         """
         if not jobs:
             return
@@ -150,7 +160,9 @@ class VerifierPool:
             summaries = [self._fetch_one(ref, jobs) for ref in ready]
         for ref, summary in zip(ready, summaries, strict=True):
             job = jobs.pop(ref)
-            if summary is None:
+            if isinstance(summary, LostError):
+                lost(summary)
+            elif summary is None:
                 self._send(job.generation, jobs)
             else:
                 yield job.group, summary
@@ -161,10 +173,14 @@ class VerifierPool:
         found: list[Any] = wait_for(refs, seconds=self._deadlines.grade, what=what, actors=actors)
         return found
 
-    def _fetch_one(self, ref: ObjectRef[GroupSummary], jobs: Jobs) -> GroupSummary | None:
-        """A summary; None where its actor failed, which is mended."""
+    def _fetch_one(
+        self, ref: ObjectRef[GroupSummary], jobs: Jobs
+    ) -> GroupSummary | LostError | None:
+        """A summary; None where its actor failed, which is mended; or what was graded is lost."""
         try:
             summary: GroupSummary = self._fetch([ref])[0]
+        except LostError as error:
+            return error
         except ActorError as error:
             jobs[ref].place.failed(jobs[ref].actor, error)
             return None
@@ -184,3 +200,8 @@ class VerifierPool:
         ray.wait(calls, num_returns=len(calls), timeout=self._deadlines.stop)
         for place in self._places:
             place.close()
+
+
+def _refuse(error: LostError) -> None:
+    """What is done about a lost generation where nobody can make another."""
+    raise error

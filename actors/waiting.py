@@ -12,7 +12,14 @@ from typing import Any
 import ray
 from ray import ObjectRef
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.exceptions import (
+    GetTimeoutError,
+    NodeDiedError,
+    ObjectLostError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+)
 
 from contracts.errors import CoevolveError, DeadlineError
 
@@ -43,13 +50,24 @@ class ActorError(CoevolveError):
         log: the file its output is in; None where it is not known.
     """
 
+    happened = "failed"
+
     def __init__(self, actor: str, cause: str, log: Path | None = None) -> None:
         self.actor, self.cause, self.log = actor, cause, log
         where = f"\n  its log is {log}" if log is not None else ""
-        super().__init__(f"{actor} failed: {cause}{where}")
+        super().__init__(f"{actor} {self.happened}: {cause}{where}")
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.actor, self.cause, self.log)
+
+
+class LostError(ActorError):
+    """Data that an actor had made is gone, most often with the machine that it lay on.
+
+    Nobody is to blame who is still there; what was lost can be made again.
+    """
+
+    happened = "did not come, for data was lost"
 
 
 def silent(actors: Sequence[NamedActor], seconds: float) -> list[tuple[NamedActor, ActorError]]:
@@ -143,17 +161,27 @@ def _get(ref: ObjectRef[Any], seconds: float, what: str, actors: Sequence[NamedA
 def translate(error: RayError, what: str, actors: Sequence[NamedActor] = ()) -> CoevolveError:
     """Ray's error as one of ours: the actor's own words where it had some, else an ActorError."""
     if isinstance(error, RayTaskError):
-        cause = error.cause
-        if isinstance(cause, CoevolveError):
-            return cause
-        if isinstance(cause, RayError):
-            return translate(cause, what, actors)
-        name, log = _culprit(getattr(error, "actor_id", None), what, actors)
-        return ActorError(name, f"{type(cause).__name__}: {cause}", log)
+        return _of_task(error, what, actors)
     if isinstance(error, RayActorError):
         name, log = _culprit(error.actor_id, what, actors)
         return ActorError(name, _gist(str(error)), log)
+    if isinstance(error, (ObjectLostError, NodeDiedError)):
+        return LostError(what, _gist(str(error)))
     return ActorError(what, _gist(str(error)))
+
+
+def _of_task(error: RayTaskError, what: str, actors: Sequence[NamedActor]) -> CoevolveError:
+    """What came out of a call, or of what the call was given."""
+    cause = error.cause
+    if isinstance(cause, CoevolveError):
+        return cause
+    if isinstance(cause, RayActorError):
+        # Of whoever was to make what this call was given, not of the actor that runs it.
+        return LostError(what, _gist(str(cause)))
+    if isinstance(cause, RayError):
+        return translate(cause, what, actors)
+    name, log = _culprit(getattr(error, "actor_id", None), what, actors)
+    return ActorError(name, f"{type(cause).__name__}: {cause}", log)
 
 
 def _culprit(

@@ -90,9 +90,11 @@ def train(
     if existing == "resume" and is_finished(config):
         return config.folder
     tasks = load_tasks(config.tasks, config.recycle.style)
-    with opened(config, tasks, existing) as (prepared, recorder):
-        with ended_well(prepared, recorder, started):
-            endure(prepared, recorder, stop or StopRequest())
+    with (
+        opened(config, tasks, existing) as (prepared, recorder),
+        ended_well(prepared, recorder, started),
+    ):
+        endure(prepared, recorder, stop or StopRequest())
     return prepared.folder.path
 
 
@@ -217,7 +219,7 @@ def start(
     learner = LearnerGroup.start(config, model, logs)
     stack.callback(learner.stop)
     generators.wait_until_started()
-    rollouts = Rollouts(generators, verifiers, config)
+    rollouts = Rollouts(generators, verifiers, config, tell=tell)
     maker = BatchMaker(
         config,
         tasks=TaskStream(prepared.tasks.train, config.tasks.seed),

@@ -31,8 +31,9 @@ ACTIVITIES = (
     "evaluating",
     "saving",
 )
-FAULTS = ("generators", "verifiers", "recycler", "broadcast", "run")
-"""Kinds of ``actors.faults.Fault``: restarts of actors, repeated broadcasts, resumes of a run."""
+FAULTS = ("generators", "verifiers", "recycler", "answers", "broadcast", "run")
+"""Kinds of ``actors.faults.Fault``: restarts of actors, answers lost with a machine and asked for
+again, repeated broadcasts, resumes of a run."""
 BUDGETS = FAULTS[:-1]
 DROPPED = ("all_right", "all_wrong", "equal_rewards", "stale")
 KINDS = ("pointwise", "pairwise", "reflect")

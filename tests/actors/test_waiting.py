@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray.exceptions import ActorDiedError, ObjectLostError, RayTaskError
 
 from actors.stopping import stop_actors
-from actors.waiting import ActorError, NamedActor, wait_for
+from actors.waiting import ActorError, LostError, NamedActor, translate, wait_for
 from contracts.errors import DeadlineError, UserError
 
 
@@ -91,6 +92,19 @@ def test_the_first_failure_ends_the_wait(moody: NamedActor) -> None:
     with pytest.raises(ActorError, match=r"moody 0 failed: .*died"):
         wait_for([sleeping, dying], seconds=500, what="both", actors=[other, moody])
     ray.kill(other.handle)
+
+
+def test_what_was_lost_is_told_from_who_failed() -> None:
+    lost = ObjectLostError("ab" * 28, "10.0.0.1:1", "")
+    died = ActorDiedError()
+    own = translate(RayTaskError("f", "trace", ActorError("generator 1", "it died")), "x")
+    assert isinstance(translate(lost, "an answer"), LostError)
+    assert isinstance(translate(RayTaskError("grade", "trace", lost), "an answer"), LostError)
+    # What a task was given cannot come any more; the actor that runs the task is not to blame.
+    assert isinstance(translate(RayTaskError("grade", "trace", died), "an answer"), LostError)
+    assert type(translate(died, "an answer")) is ActorError
+    assert type(own) is ActorError
+    assert "data was lost" in str(pickle.loads(pickle.dumps(translate(lost, "an answer"))))
 
 
 def test_errors_survive_pickling() -> None:
