@@ -24,6 +24,7 @@ from services.commands.dashboards import app as dashboards
 from services.commands.evaluate import evaluate
 from services.commands.grade import grade
 from services.commands.recycle import recycle
+from services.commands.submit import submit
 from services.commands.templates import templates
 from services.signals import Stopped, stop_on_signals
 
@@ -163,6 +164,7 @@ app.command()(templates)
 app.command()(recycle)
 app.command("eval")(evaluate)
 app.command()(ask)
+app.command()(submit)
 
 
 def run(config: RunConfig, *, existing: Existing) -> None:
