@@ -325,11 +325,17 @@ class Generator:
         """SHA-256 of what the engine computes with, by Hugging Face parameter name.
 
         Raises:
-            CoevolveError: the engine is split over several workers.
+            IntegrityError: its tensor-parallel workers hold unlike copies of a weight.
         """
-        if self._config.generators.tensor_parallel > 1:
-            raise CoevolveError("checksums of a tensor-parallel engine are not available")
-        return dict((await self.call_worker("weight_digests"))[0])
+        first, *others = await self.call_worker("weight_digests")
+        for other in others:
+            wrong = sorted(name for name in first if other.get(name) != first[name])
+            if wrong:
+                raise IntegrityError(
+                    f"{self.name}: its workers differ in {len(wrong)} of {len(first)} weights, "
+                    f"the first is {wrong[0]}"
+                )
+        return dict(first)
 
     async def call_worker(self, method: str, *arguments: Any) -> list[Any]:
         """Call a method of the worker extension on every worker of the engine."""

@@ -182,6 +182,8 @@ class GeneratorConfig(Section):
     """Key-value cache per engine (CPU only)."""
     gpu_memory_utilization: Share = 0.85
     """Share of a GPU's memory an engine may take (CUDA only)."""
+    node_group: str = ""
+    """Only on Ray nodes whose label `ray.io/node-group` is this; empty: anywhere."""
     max_sequences: Count = 256
     """Sequences an engine samples at once."""
     enforce_eager: bool = True
@@ -219,6 +221,8 @@ class LearnerConfig(Section):
 
     ranks: Count = 1
     """Learner processes, one Ray actor each."""
+    node_group: str = ""
+    """Only on Ray nodes whose label `ray.io/node-group` is this; empty: anywhere."""
     device: Device = "auto"
     """`auto`: CUDA where there is one."""
     threads: Count = 2
@@ -283,10 +287,14 @@ class TransferConfig(Section):
     """With `max_staleness` above 0: whether new weights are taken up in the middle of
     completions, which then carry the version of each token, or when a batch has ended."""
 
-    backend: Literal["auto", "gloo", "nccl"] = "auto"
-    """`auto`: NCCL where generators and learner are on GPUs, else gloo."""
+    backend: Literal["auto", "gloo", "nccl", "ipc"] = "auto"
+    """`auto`: NCCL where generators and learner are on GPUs, CUDA IPC where they share them, else
+    gloo."""
     bucket_mib: Count = 256
-    """Size of a packed bucket."""
+    """Size of a packed bucket, at most."""
+    share_memory: bool = True
+    """Generators that are all on the learner's machine read the weights out of its memory (gloo).
+    Costs memory for one more copy of the weights."""
     deadline: Seconds = 120.0
     """Seconds each phase of a broadcast may take."""
     checksum_every: OptionalCount = 10
@@ -425,6 +433,9 @@ class RunConfig(Section):
     max_staleness: OptionalCount = 0
     """Weight versions that a trained token may be behind. 0: generation and training take turns.
     k: up to k batches are generated ahead of the learner."""
+    placement: Literal["separate", "shared"] = "separate"
+    """`separate`: every engine and every learner rank has GPUs of its own. `shared`: generator i
+    and learner rank i take turns on one GPU. On a CPU there is only `separate`."""
     model: ModelConfig = ModelConfig()
     """The model."""
     tasks: TaskConfig = TaskConfig()
@@ -475,7 +486,45 @@ class RunConfig(Section):
             )
         if self.model.name == "tiny" and self.recycle.style != "terse":
             raise ValueError("recycle.style must be 'terse' for model 'tiny': it knows no other")
+        self._check_placement()
         return self
+
+    def _check_placement(self) -> None:
+        """What can share GPUs, and what cannot."""
+        generators, learner, backend = self.generators, self.learner, self.transfer.backend
+        if self.placement == "separate":
+            if backend == "ipc":
+                raise ValueError("transfer.backend 'ipc' is for placement 'shared' alone")
+            return
+        if "cpu" in (generators.device, learner.device):
+            raise ValueError(
+                "placement 'shared' is for generators and learner on GPUs: set generators.device "
+                "and learner.device to cuda or auto, or placement to separate"
+            )
+        if generators.count > learner.ranks:
+            raise ValueError(
+                f"generators.count ({generators.count}) is above learner.ranks ({learner.ranks}): "
+                f"with placement 'shared' each generator shares the GPU of a rank"
+            )
+        if generators.tensor_parallel > 1:
+            raise ValueError(
+                f"generators.tensor_parallel ({generators.tensor_parallel}) must be 1 with "
+                f"placement 'shared': each generator has the GPU of one rank"
+            )
+        if self.max_staleness > 0:
+            raise ValueError(
+                f"max_staleness ({self.max_staleness}) must be 0 with placement 'shared': "
+                f"generators and learner take turns"
+            )
+        if backend not in ("auto", "ipc"):
+            raise ValueError(
+                f"transfer.backend ({backend}) must be auto or ipc with placement 'shared'"
+            )
+        if generators.node_group != learner.node_group:
+            raise ValueError(
+                "generators.node_group and learner.node_group must be the same with placement "
+                "'shared'"
+            )
 
     @property
     def batches_per_step(self) -> int:

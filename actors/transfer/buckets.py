@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,18 @@ class Bucket:
     def empty(self) -> torch.Tensor:
         """Room for the bucket's bytes: uint8 [nbytes]."""
         return torch.empty(self.nbytes, dtype=torch.uint8)
+
+    def fill(self, room: torch.Tensor, weights: Iterator[tuple[str, torch.Tensor]]) -> None:
+        """Copy the next tensors of ``weights`` into ``room``, as many as the bucket has.
+
+        Raises:
+            ValueError: they are not those that were announced.
+        """
+        for index, item in enumerate(self.items):
+            name, tensor = next(weights)
+            if name != item.name:
+                raise ValueError(f"the source announced {item.name} and gave {name}")
+            self.put(room, index, tensor)
 
     def put(self, room: torch.Tensor, index: int, tensor: torch.Tensor) -> None:
         """Copy the ``index``-th tensor into ``room``.
@@ -73,3 +86,9 @@ def plan(items: Sequence[WeightMeta], bucket_bytes: int) -> list[Bucket]:
     if held:
         buckets.append(Bucket(tuple(held), tuple(offsets), used))
     return buckets
+
+
+def whole(items: Sequence[WeightMeta]) -> Bucket:
+    """All of ``items`` in one bucket, however large."""
+    buckets = plan(items, sys.maxsize)
+    return buckets[0] if buckets else Bucket((), (), 0)

@@ -79,12 +79,8 @@ class GeneratorClient:
         it could not be told from the others.
         """
         self._call("init", "version")
-        first = int(init_info["rank_offset"])
-        invitations = [
-            init_info | {"rank_offset": first + index * self.workers}
-            for index in range(len(self.generators))
-        ]
-        self._call("init", "init_weight_transfer_engine", invitations)
+        invited = invitations(init_info, len(self.generators), self.workers)
+        self._call("init", "init_weight_transfer_engine", invited)
 
     def start_weight_update(self) -> None:
         """Make every engine stop sampling and get ready."""
@@ -131,3 +127,9 @@ class GeneratorClient:
         names = ", ".join(generator.name for generator in self.generators)
         of = "" if phase == "init" else f" of version {self.version}"
         return f"phase '{phase}' of the weight broadcast{of} to {names}"
+
+
+def invitations(init_info: dict[str, Any], engines: int, workers: int) -> list[dict[str, Any]]:
+    """``init_info`` for each of ``engines``, with ranks of its own for its ``workers``."""
+    first = int(init_info["rank_offset"])
+    return [init_info | {"rank_offset": first + index * workers} for index in range(engines)]

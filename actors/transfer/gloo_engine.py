@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,15 +13,24 @@ from vllm.model_executor.model_loader.reload import (
     initialize_layerwise_reload,
 )
 
-from actors.transfer.engine_weights import layers_with
+from actors.transfer.buckets import Bucket
+from actors.transfer.engine_weights import packed_forms, share_packed_again
 from actors.transfer.gloo_wire import GlooInitInfo, GlooUpdateInfo
-from actors.transfer.group import GlooGroup, own_address, reach_store
+from actors.transfer.group import GlooGroup, own_address, rank_of, reach_store, shares
+from actors.transfer.rooms import Rooms
+from actors.transfer.segment import Reached, SegmentPlace, reach
+
+IN_FLIGHT = 2
+"""Buckets expected at once."""
 
 
 class GlooWeightTransferEngine(
     WeightTransferEngine[GlooInitInfo, GlooUpdateInfo]  # type: ignore[misc, unused-ignore]
 ):
-    """Receives packed weights and loads them as vLLM loads a checkpoint, layer by layer."""
+    """Receives weights and loads them as vLLM loads a checkpoint, layer by layer.
+
+    They come packed in buckets by gloo, or lie in memory that is shared with the sender.
+    """
 
     init_info_cls = GlooInitInfo
     update_info_cls = GlooUpdateInfo
@@ -27,8 +38,11 @@ class GlooWeightTransferEngine(
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._group: GlooGroup | None = None
+        self._shared: Reached | None = None
+        self._rooms = Rooms()
         self._bucket_bytes = 0
         self._unfinished = False
+        self._packed: dict[torch.nn.Module, Any] = {}
 
     def init_transfer_engine(self, init_info: GlooInitInfo) -> None:
         """Join a transfer group; one joined before is left.
@@ -38,12 +52,21 @@ class GlooWeightTransferEngine(
         """
         self.shutdown()
         parallel = self.parallel_config
-        rank = init_info.rank_offset + parallel.rank
-        rank += parallel.data_parallel_index * parallel.world_size
+        rank = rank_of(
+            init_info.rank_offset,
+            worker=parallel.rank,
+            workers=parallel.world_size,
+            replica=parallel.data_parallel_index,
+        )
         self._bucket_bytes = init_info.bucket_bytes
         store = reach_store(
             init_info.address, init_info.port, init_info.world_size, init_info.seconds
         )
+        if init_info.segment is not None:
+            seen = reach(SegmentPlace(**init_info.segment))
+            if shares(store, rank, seen is not None):
+                self._shared = seen
+                return
         address = own_address(init_info.address, init_info.port)
         self._group = GlooGroup(store, rank, init_info.world_size, address, init_info.seconds)
 
@@ -52,56 +75,51 @@ class GlooWeightTransferEngine(
         if self._unfinished:
             finalize_layerwise_reload(self.model, self.model_config)
         self._unfinished = True
+        self._packed = packed_forms(self.model)
         initialize_layerwise_reload(self.model)
 
     def receive_weights(self, update_info: GlooUpdateInfo) -> None:
-        """Take in all buckets. The next is on its way while one is loaded.
-
-        Each bucket has memory of its own: vLLM keeps views of it until a layer is complete.
+        """Take in all weights.
 
         Raises:
             RuntimeError: no group, or a bucket did not come in time.
         """
-        if self._group is None:
+        if self._shared is not None:
+            self.model.load_weights(update_info.whole().take(self._shared.weights()))
+        elif self._group is not None:
+            self._receive(update_info.buckets(self._bucket_bytes), self._group)
+        else:
             raise RuntimeError("weights were announced before a transfer group was joined")
-        buckets = update_info.buckets(self._bucket_bytes)
-        coming = None
-        for number, bucket in enumerate(buckets):
-            if coming is None:
-                coming = self._expect(bucket)
-            work, room = coming
-            self._group.wait(work)
-            following = number + 1 < len(buckets)
-            coming = self._expect(buckets[number + 1]) if following else None
-            self.model.load_weights(bucket.take(room))
 
-    def _expect(self, bucket: Any) -> tuple[Any, Any]:
-        assert self._group is not None
-        room = bucket.empty()
-        return self._group.broadcast(room), room
+    def _receive(self, buckets: Sequence[Bucket], group: GlooGroup) -> None:
+        """Take in bucket after bucket: while one is loaded, the next are on their way.
+
+        Views of a bucket keep its memory from being filled anew: vLLM holds them until a layer
+        is complete.
+        """
+        under_way: deque[tuple[Any, torch.Tensor]] = deque()
+        coming = iter(buckets)
+
+        def expect() -> None:
+            if (bucket := next(coming, None)) is not None:
+                room = self._rooms.take(bucket.nbytes)
+                under_way.append((group.broadcast(room), room))
+
+        for _ in range(IN_FLIGHT):
+            expect()
+        for bucket in buckets:
+            work, room = under_way.popleft()
+            group.wait(work)
+            expect()
+            self.model.load_weights(bucket.take(room))
 
     def finish_weight_update(self) -> None:
         """Take the loaded layers into use."""
         finalize_layerwise_reload(self.model, self.model_config)
-        _pack_shared_again(self.model)
+        share_packed_again(self.model, self._packed)
+        self._packed = {}
         self._unfinished = False
 
     def shutdown(self) -> None:
         """Leave the transfer group."""
-        self._group = None
-
-
-def _pack_shared_again(model: torch.nn.Module) -> None:
-    """Renew the packed copies of weights that layers share (tied embeddings).
-
-    On a CPU every layer packs a copy of its weight. The reload renews the copy of the layer
-    that the checkpoint names; an output layer tied to the embedding would keep the old one,
-    and sample from it without a word.
-    """
-    for parameter in model.parameters():
-        sharing = layers_with(model, parameter)
-        if len(sharing) > 1:
-            for layer in sharing:
-                method: Any = getattr(layer, "quant_method", None)
-                if method is not None and hasattr(layer, "cpu_linear"):
-                    method.process_weights_after_loading(layer)
+        self._group = self._shared = None

@@ -16,7 +16,9 @@ from vllm.distributed.weight_transfer.base import (
 )
 
 from actors.transfer.gloo_wire import GlooInitInfo, GlooTrainerInitInfo, GlooUpdateInfo
-from actors.transfer.group import ROOT, GlooGroup, serve_store
+from actors.transfer.group import ROOT, GlooGroup, all_share, serve_store
+from actors.transfer.rooms import Rooms
+from actors.transfer.segment import Segment
 
 IN_FLIGHT = 2
 """Buckets on their way at once: one is filled while another is sent."""
@@ -25,7 +27,11 @@ IN_FLIGHT = 2
 class GlooTrainerWeightTransferEngine(
     TrainerWeightTransferEngine[GlooTrainerInitInfo]  # type: ignore[misc, unused-ignore]
 ):
-    """Packs the weights of a source into buckets and broadcasts them to all engine workers."""
+    """Gives the weights of a source to all engine workers.
+
+    Where all of them are on this machine, by memory that they share with it; else packed into
+    buckets, by gloo.
+    """
 
     init_info_cls = GlooTrainerInitInfo
 
@@ -35,6 +41,8 @@ class GlooTrainerWeightTransferEngine(
         super().__init__(client=client, source=source, is_sender=info.is_sender)
         self._info = info
         self._group: GlooGroup | None = None
+        self._segment: Segment | None = None
+        self._rooms = Rooms()
 
     @classmethod
     def trainer_init(
@@ -60,6 +68,7 @@ class GlooTrainerWeightTransferEngine(
         """Open the meeting place, call the engines in, and join."""
         info = self._info
         store = serve_store(info.address, info.world_size, info.seconds)
+        segment = self._shared_memory()
         invitation = GlooInitInfo(
             address=info.address,
             port=store.port,
@@ -67,10 +76,24 @@ class GlooTrainerWeightTransferEngine(
             world_size=info.world_size,
             bucket_bytes=info.bucket_bytes,
             seconds=info.seconds,
+            segment=asdict(segment.place) if segment else None,
         )
         answer = _aside(self.client.init_weight_transfer_engine, asdict(invitation))
         with _engines_speak_first(answer):
+            if segment is not None and all_share(store, info.world_size, info.seconds):
+                self._segment = segment
+                return
             self._group = GlooGroup(store, ROOT, info.world_size, info.address, info.seconds)
+
+    def _shared_memory(self) -> Segment | None:
+        """Memory for all weights that engines may read; None where there is none."""
+        assert self.source is not None
+        if not self._info.share_memory:
+            return None
+        try:
+            return Segment(GlooUpdateInfo.of(self.source.metadata()).whole().nbytes)
+        except OSError:
+            return None
 
     def send_weights(self) -> None:
         """One broadcast: start, transfer, finish. Called on every learner rank.
@@ -86,11 +109,24 @@ class GlooTrainerWeightTransferEngine(
                 pass
             return
         update = GlooUpdateInfo.of(self.source.metadata())
-        self.client.start_weight_update()
-        answer = _aside(self.client.update_weights, asdict(update))
-        with _engines_speak_first(answer):
-            self._send(update)
+        if self._segment is not None:
+            self._show(update, self._segment)
+        else:
+            self.client.start_weight_update()
+            answer = _aside(self.client.update_weights, asdict(update))
+            with _engines_speak_first(answer):
+                self._send(update)
         self.client.finish_weight_update()
+
+    def _show(self, update: GlooUpdateInfo, segment: Segment) -> None:
+        """Lay all weights out where the engines can read them, and let them."""
+        assert self.source is not None
+        answer = _aside(self.client.start_weight_update)
+        weights = iter(self.source)
+        update.whole().fill(segment.room, weights)
+        _check_end(weights)
+        answer.result()
+        self.client.update_weights(asdict(update))
 
     def _send(self, update: GlooUpdateInfo) -> None:
         """Fill and send bucket after bucket."""
@@ -99,23 +135,23 @@ class GlooTrainerWeightTransferEngine(
         weights = iter(self.source)
         under_way: list[tuple[Any, torch.Tensor]] = []
         for bucket in update.buckets(self._info.bucket_bytes):
-            room = bucket.empty()
-            for index, item in enumerate(bucket.items):
-                name, tensor = next(weights)
-                if name != item.name:
-                    raise ValueError(f"the source announced {item.name} and gave {name}")
-                bucket.put(room, index, tensor)
+            room = self._rooms.take(bucket.nbytes)
+            bucket.fill(room, weights)
             if len(under_way) == IN_FLIGHT:
                 self._group.wait(under_way.pop(0)[0])
             under_way.append((self._group.broadcast(room), room))
         for work, _room in under_way:
             self._group.wait(work)
-        for name, _tensor in weights:
-            raise ValueError(f"the source gave {name}, which it had not announced")
+        _check_end(weights)
 
     def shutdown(self) -> None:
         """Leave the transfer group."""
-        self._group = None
+        self._group = self._segment = None
+
+
+def _check_end(weights: Iterator[tuple[str, torch.Tensor]]) -> None:
+    for name, _tensor in weights:
+        raise ValueError(f"the source gave {name}, which it had not announced")
 
 
 @contextmanager
@@ -132,10 +168,10 @@ def _engines_speak_first(answer: Future[None]) -> Iterator[None]:
     answer.result()
 
 
-def _aside(function: Any, argument: dict[str, Any]) -> Future[None]:
+def _aside(function: Any, *arguments: Any) -> Future[None]:
     """Call ``function`` on another thread: engines answer only once this side does its part."""
     executor = ThreadPoolExecutor(1)
     try:
-        return executor.submit(function, argument)
+        return executor.submit(function, *arguments)
     finally:
         executor.shutdown(wait=False)

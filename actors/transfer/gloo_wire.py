@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from vllm.distributed.weight_transfer.base import (
     ParamMeta,
@@ -13,7 +13,8 @@ from vllm.distributed.weight_transfer.base import (
     WeightTransferUpdateInfo,
 )
 
-from actors.transfer.buckets import Bucket, items_of, plan
+from actors.transfer.buckets import Bucket, items_of, plan, whole
+from learner.weights import WeightMeta
 
 
 @dataclass
@@ -21,7 +22,8 @@ class GlooTrainerInitInfo(TrainerInitInfo):  # type: ignore[misc, unused-ignore]
     """The sender's side of a new transfer group.
 
     ``address`` is this machine's, as engines reach it; ``world_size`` counts the sender and
-    every engine worker; ``seconds`` is the deadline of each operation.
+    every engine worker; ``seconds`` is the deadline of each operation. ``share_memory``: let
+    engines that are all on this machine read the weights out of its memory.
     """
 
     backend: ClassVar[str] = "gloo"
@@ -30,11 +32,15 @@ class GlooTrainerInitInfo(TrainerInitInfo):  # type: ignore[misc, unused-ignore]
     world_size: int
     bucket_bytes: int
     seconds: float
+    share_memory: bool
 
 
 @dataclass
 class GlooInitInfo(WeightTransferInitInfo):  # type: ignore[misc, unused-ignore]
-    """An engine's side of a new transfer group. Its workers have ranks from ``rank_offset``."""
+    """An engine's side of a new transfer group. Its workers have ranks from ``rank_offset``.
+
+    ``segment``: fields of the ``SegmentPlace`` that holds the weights, where memory is shared.
+    """
 
     address: str
     port: int
@@ -42,6 +48,7 @@ class GlooInitInfo(WeightTransferInitInfo):  # type: ignore[misc, unused-ignore]
     world_size: int
     bucket_bytes: int
     seconds: float
+    segment: dict[str, Any] | None = None
 
 
 @dataclass
@@ -63,4 +70,13 @@ class GlooUpdateInfo(WeightTransferUpdateInfo):  # type: ignore[misc, unused-ign
 
     def buckets(self, bucket_bytes: int) -> list[Bucket]:
         """The messages these tensors travel in."""
-        return plan(items_of(self.names, self.dtype_names, self.shapes), bucket_bytes)
+        return plan(self.items, bucket_bytes)
+
+    def whole(self) -> Bucket:
+        """All tensors in one place."""
+        return whole(self.items)
+
+    @property
+    def items(self) -> list[WeightMeta]:
+        """The tensors, in order."""
+        return items_of(self.names, self.dtype_names, self.shapes)

@@ -35,6 +35,47 @@ def reach_store(address: str, port: int, world_size: int, seconds: float) -> Any
     return TCPStore(address, port, world_size, is_master=False, timeout=timedelta(seconds=seconds))
 
 
+def rank_of(rank_offset: int, *, worker: int, workers: int, replica: int = 0) -> int:
+    """Rank of an engine's worker in a transfer group.
+
+    Args:
+        rank_offset: rank of the engine's first worker.
+        worker: which of the ``workers`` of tensor and pipeline parallelism it is.
+        workers: how many there are, in each replica.
+        replica: of data parallelism.
+    """
+    return rank_offset + replica * workers + worker
+
+
+SHARES = "shares/{}"
+"""Key of the store in which a worker says whether it sees the sender's memory: 1 or 0."""
+TOGETHER = "together"
+"""Key in which the sender says whether all do."""
+
+
+def all_share(store: Any, world_size: int, seconds: float) -> bool:
+    """The sender's side: whether every worker sees its memory. All of them are told.
+
+    Raises:
+        RuntimeError: a worker did not say in time.
+    """
+    keys = [SHARES.format(rank) for rank in range(world_size) if rank != ROOT]
+    store.wait(keys, timedelta(seconds=seconds))
+    together = all(store.get(key) == b"1" for key in keys)
+    store.set(TOGETHER, "1" if together else "0")
+    return together
+
+
+def shares(store: Any, rank: int, sees: bool) -> bool:
+    """A worker's side: say whether it ``sees`` the sender's memory, and hear whether all do.
+
+    Raises:
+        RuntimeError: the sender did not say in time.
+    """
+    store.set(SHARES.format(rank), "1" if sees else "0")
+    return bool(store.get(TOGETHER) == b"1")
+
+
 class GlooGroup:
     """Membership in a group. All members must join at about the same time.
 

@@ -27,6 +27,10 @@ from actors.transfer.report import TransferReport
 QUEUED = 8
 """Tensors gathered ahead of the transport: few, for each is whole and may be large."""
 POLL_SECONDS = 0.2
+BUCKETS = 16
+"""Into which gloo's broadcast is cut, at least."""
+LEAST_BUCKET = 4 << 20
+"""Bytes that are not cut up any more."""
 MIB = 1024**2
 
 
@@ -102,6 +106,8 @@ class Sender:
         address: address of this machine that the generators can reach.
         bucket_mib: size of a packed bucket.
         seconds: deadline of each phase.
+        share_memory: let engines that are all on this machine read the weights out of its
+            memory (gloo).
     """
 
     def __init__(
@@ -113,6 +119,7 @@ class Sender:
         address: str,
         bucket_mib: int,
         seconds: float,
+        share_memory: bool,
     ) -> None:
         self._weights = weights
         self._client = client
@@ -120,6 +127,7 @@ class Sender:
         self._address = address
         self._bucket_bytes = bucket_mib * MIB
         self._seconds = seconds
+        self._share_memory = share_memory
         self._source = QueuedSource(weights.metadata())
         self._trainer: Any = None
 
@@ -145,7 +153,8 @@ class Sender:
             return GlooTrainerInitInfo(
                 address=self._address,
                 world_size=self._client.world_size,
-                bucket_bytes=self._bucket_bytes,
+                bucket_bytes=self._bucket_of_many(),
+                share_memory=self._share_memory,
                 # Past the deadline of the calls to the engines, which can name who is silent.
                 seconds=self._seconds + GRACE_SECONDS,
                 rank=0,
@@ -158,6 +167,11 @@ class Sender:
             packed_buffer_size_bytes=self._bucket_bytes,
             rank=0,
         )
+
+    def _bucket_of_many(self) -> int:
+        """Bytes of a bucket so small that packing, sending and loading overlap."""
+        few = max(LEAST_BUCKET, self._source.nbytes // BUCKETS)
+        return min(self._bucket_bytes, few)
 
     def send(self, version: int) -> TransferReport:
         """Broadcast the weights as ``version``. The other learner ranks iterate meanwhile.

@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import psutil
 import torch
+from vllm.distributed.parallel_state import get_tp_group
 
 from actors.engine import ACTOR_PID
 from actors.transfer.engine_weights import engine_weights
@@ -45,9 +47,21 @@ class WorkerExtension:
         self._weight_update_active = False
 
     def weight_digests(self) -> dict[str, str]:
-        """SHA-256 of what the model computes with, by Hugging Face parameter name."""
+        """SHA-256 of what the model computes with, by Hugging Face parameter name.
+
+        To be called on all workers of an engine at once: they put their parts together.
+        """
         with torch.no_grad():
-            return digests_of(engine_weights(self.model_runner.get_model()))
+            return digests_of(engine_weights(self.model_runner.get_model(), _together))
+
+
+def _together(tensor: torch.Tensor) -> Sequence[torch.Tensor]:
+    """The tensors of all tensor-parallel workers of this engine."""
+    group = get_tp_group()
+    if group.world_size == 1:
+        return [tensor]
+    found: torch.Tensor = group.all_gather(tensor.contiguous(), dim=0)
+    return found.chunk(group.world_size)
 
 
 def _end_with_actor() -> None:

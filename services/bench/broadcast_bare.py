@@ -40,7 +40,9 @@ class Bare:
             DeadlineError, BenchError: a process did not come to its end.
         """
         with ThreadPoolExecutor(len(self._members)) as threads:
-            times: list[float] = list(threads.map(lambda member: member.turn().value, self._members))
+            times: list[float] = list(
+                threads.map(lambda member: member.turn().value, self._members)
+            )
         return float(max(times[SEND + 1 :]) - times[SEND])
 
 

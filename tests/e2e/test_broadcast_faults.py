@@ -64,7 +64,13 @@ def spoil(actor: NamedActor, phase: str, how: str) -> None:
 def sender(peers: list[NamedActor], source: Source) -> Sender:
     client = GeneratorClient(peers, workers=1, seconds=DEADLINE)
     return Sender(
-        source, client, backend="gloo", address="127.0.0.1", bucket_mib=1, seconds=DEADLINE
+        source,
+        client,
+        backend="gloo",
+        address="127.0.0.1",
+        bucket_mib=1,
+        seconds=DEADLINE,
+        share_memory=False,
     )
 
 
