@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 
 from contracts.errors import DeadlineError, UserError
 
@@ -74,9 +75,29 @@ def _start_local(options: dict[str, Any]) -> None:
     started them, which is what ends them when this process is killed.
     """
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    ray.init(num_cpus=LOCAL_CPUS, include_dashboard=False, **options)
+    with _loopback():
+        # A cluster that somebody else has started on this machine is left alone.
+        ray.init(address="local", num_cpus=LOCAL_CPUS, include_dashboard=False, **options)
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """Let a session that starts in the block listen on loopback alone, as Ray does by itself
+    on a Mac; its processes inherit the variable. Addresses of our own follow the session's.
+    """
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    former, everywhere = os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = everywhere
+        if former is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = former
 
 
 def _join(address: str, options: dict[str, Any]) -> None:

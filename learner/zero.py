@@ -17,10 +17,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed import HashStore, TCPStore  # type: ignore[attr-defined]
+from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from contracts.config import Dtype, LearnerConfig
 from contracts.errors import DeadlineError, UserError
+from learner.meeting import interface_towards, reach_store, serve_store
 
 TORCH_DTYPE: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -182,6 +183,9 @@ def join(place: Place) -> Any:
     if place.device.type == "cuda":
         torch.cuda.set_device(place.device)
     os.environ["LOCAL_RANK"] = str(place.device.index or 0)
+    if place.world_size > 1 and (interface := interface_towards(place.master)):
+        # Else gloo listens on whatever the machine's name stands for.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
     dist.init_process_group(
         "nccl" if place.device.type == "cuda" else "gloo",
         store=_meeting(place),
@@ -199,13 +203,8 @@ def _meeting(place: Place) -> Any:
     if place.world_size == 1:
         return HashStore()
     try:
-        return TCPStore(
-            place.master,
-            place.port,
-            place.world_size,
-            place.rank == 0,
-            timeout=timedelta(seconds=MEETING_SECONDS),
-        )
+        meet = serve_store if place.rank == 0 else reach_store
+        return meet(place.master, place.port, place.world_size, MEETING_SECONDS, wait=True)
     except dist.DistError as error:
         awaited = f"learner rank 0 at {place.master}:{place.port}"
         if place.rank == 0:

@@ -16,9 +16,10 @@ from vllm.model_executor.model_loader.reload import (
 from actors.transfer.buckets import Bucket
 from actors.transfer.engine_weights import packed_forms, share_packed_again
 from actors.transfer.gloo_wire import GlooInitInfo, GlooUpdateInfo
-from actors.transfer.group import GlooGroup, own_address, rank_of, reach_store, shares
+from actors.transfer.group import GlooGroup, rank_of, shares
 from actors.transfer.rooms import Rooms
 from actors.transfer.segment import Reached, SegmentPlace, reach
+from learner.meeting import own_address, reach_store
 
 IN_FLIGHT = 2
 """Buckets expected at once."""
@@ -67,7 +68,7 @@ class GlooWeightTransferEngine(
             if shares(store, rank, seen is not None):
                 self._shared = seen
                 return
-        address = own_address(init_info.address, init_info.port)
+        address = own_address(init_info.address)
         self._group = GlooGroup(store, rank, init_info.world_size, address, init_info.seconds)
 
     def start_weight_update(self) -> None:

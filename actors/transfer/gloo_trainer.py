@@ -16,9 +16,10 @@ from vllm.distributed.weight_transfer.base import (
 )
 
 from actors.transfer.gloo_wire import GlooInitInfo, GlooTrainerInitInfo, GlooUpdateInfo
-from actors.transfer.group import ROOT, GlooGroup, all_share, serve_store
+from actors.transfer.group import ROOT, GlooGroup, all_share
 from actors.transfer.rooms import Rooms
 from actors.transfer.segment import Segment
+from learner.meeting import serve_store
 
 IN_FLIGHT = 2
 """Buckets on their way at once: one is filled while another is sent."""
@@ -67,7 +68,7 @@ class GlooTrainerWeightTransferEngine(
     def _open(self) -> None:
         """Open the meeting place, call the engines in, and join."""
         info = self._info
-        store = serve_store(info.address, info.world_size, info.seconds)
+        store = serve_store(info.address, 0, info.world_size, info.seconds)
         segment = self._shared_memory()
         invitation = GlooInitInfo(
             address=info.address,

@@ -6,33 +6,14 @@ and every operation on it ends at a deadline.
 
 from __future__ import annotations
 
-import socket
 from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 ROOT = 0
 """Rank of the sender."""
-
-
-def serve_store(address: str, world_size: int, seconds: float) -> Any:
-    """A store on a free port of this machine, for ``world_size`` members to meet at."""
-    return TCPStore(
-        address,
-        0,
-        world_size,
-        is_master=True,
-        timeout=timedelta(seconds=seconds),
-        wait_for_workers=False,
-    )
-
-
-def reach_store(address: str, port: int, world_size: int, seconds: float) -> Any:
-    """The store that ``serve_store`` opened elsewhere."""
-    return TCPStore(address, port, world_size, is_master=False, timeout=timedelta(seconds=seconds))
 
 
 def rank_of(rank_offset: int, *, worker: int, workers: int, replica: int = 0) -> int:
@@ -115,11 +96,3 @@ class GlooGroup:
             RuntimeError: it failed, or did not end in time.
         """
         work.wait(self._timeout)
-
-
-def own_address(towards: str, port: int) -> str:
-    """This machine's address on the route to ``towards``. Nothing is sent."""
-    family = socket.AF_INET6 if ":" in towards else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect((towards, port))
-        return str(probe.getsockname()[0])

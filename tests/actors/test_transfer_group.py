@@ -8,7 +8,8 @@ import pytest
 from torch.distributed import DistError
 
 from actors.transfer.client import invitations
-from actors.transfer.group import all_share, rank_of, reach_store, serve_store, shares
+from actors.transfer.group import all_share, rank_of, shares
+from learner.meeting import reach_store, serve_store
 
 SECONDS = 30.0
 
@@ -34,7 +35,7 @@ def test_every_worker_of_every_engine_has_a_rank_of_its_own(
 @pytest.mark.parametrize("sees", [[True], [True, True, True], [True, False, True], [False]])
 def test_memory_is_shared_by_all_or_by_none(sees: list[bool]) -> None:
     size = len(sees) + 1
-    store = serve_store("127.0.0.1", size, SECONDS)
+    store = serve_store("127.0.0.1", 0, size, SECONDS)
 
     def member(rank: int) -> bool:
         if rank == 0:
@@ -47,6 +48,6 @@ def test_memory_is_shared_by_all_or_by_none(sees: list[bool]) -> None:
 
 
 def test_a_worker_that_does_not_say_is_not_waited_for_for_ever() -> None:
-    store = serve_store("127.0.0.1", 2, 0.5)
+    store = serve_store("127.0.0.1", 0, 2, 0.5)
     with pytest.raises(DistError):
         all_share(store, 2, 0.5)

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from actors.transfer.buckets import items_of, plan
-from actors.transfer.group import GlooGroup, own_address, reach_store
+from actors.transfer.group import GlooGroup
 from learner.digests import digests_of
+from learner.meeting import own_address, reach_store
 from learner.weights import WeightMeta
 
 
@@ -48,7 +49,7 @@ class StandIn:
     def _join(self) -> None:
         where, size, seconds = self.info["address"], self.info["world_size"], self.info["seconds"]
         store = reach_store(where, self.info["port"], size, seconds)
-        address = own_address(where, self.info["port"])
+        address = own_address(where)
         self.group = GlooGroup(store, self.info["rank_offset"], size, address, seconds)
 
     async def start_weight_update(self) -> None:

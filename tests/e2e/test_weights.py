@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import ray
 import torch
@@ -104,6 +105,19 @@ def test_engines_equal_the_learner_at_every_version(
         groups = graded(generations)
         updated = parts.learner.update([groups[:3], groups[3:]])
         assert updated.updates == 2
+
+
+def test_nothing_listens_beyond_loopback(parts: Parts) -> None:
+    """Neither Ray's processes nor the meeting places of learner ranks and weight transfer."""
+    driver = psutil.Process()
+    found = [
+        (process.name(), connection.laddr.ip)
+        for process in (driver, *driver.children(recursive=True))
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(found) > 10
+    assert {ip for _, ip in found} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, found
 
 
 def test_new_weights_in_mid_generation(parts: Parts, tmp_path: Path) -> None:
