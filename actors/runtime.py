@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,15 @@ def _start_local(options: dict[str, Any]) -> None:
         ray.init(address="local", num_cpus=LOCAL_CPUS, include_dashboard=False, **options)
     for number, handler in handlers.items():
         signal.signal(number, handler)
+    _keep_token_to_ourselves()
+
+
+def _keep_token_to_ourselves() -> None:
+    """Ray makes the token's file readable by all: who has the token runs code as we do."""
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+    with suppress(OSError):
+        if token.stat().st_uid == os.getuid():
+            token.chmod(0o600)
 
 
 @contextmanager

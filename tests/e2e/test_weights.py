@@ -117,6 +117,8 @@ def test_nothing_listens_beyond_loopback(parts: Parts) -> None:
         if connection.status == psutil.CONN_LISTEN
     ]
     assert len(found) > 10
+    token = Path.home() / ".ray" / "auth_token"
+    assert token.stat().st_mode & 0o077 == 0
     assert {ip for _, ip in found} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, found
 
 
