@@ -136,13 +136,27 @@ def doctor() -> None:
 
 @app.command()
 def report(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or a name in runs/.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN", help="A run folder, or a name in runs/.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where to write the comparison; none: beside the first run folder."),
+    ] = None,
 ) -> None:
-    """Write the report of a run, also of one that was interrupted."""
-    folder = find_run(run)
-    from services.report import write_report
+    """Write the report of a run, also of one that was interrupted; of several, a comparison."""
+    folders = [find_run(run) for run in runs]
+    from services.report import write_comparison, write_report
 
-    typer.echo(write_report(folder))
+    if len(folders) > 1:
+        names = "-and-".join(folder.resolve().name for folder in folders)
+        typer.echo(write_comparison(folders, out or folders[0].parent / f"{names}.html"))
+    elif out is not None:
+        raise UserError(
+            "one run's report is written into its folder", where="--out", remedy="Leave --out out."
+        )
+    else:
+        typer.echo(write_report(folders[0]))
 
 
 @app.command()

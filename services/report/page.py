@@ -103,7 +103,7 @@ def page(run: Run) -> str:
     """The report of a run, as HTML that needs no other file."""
     first, last = _ends(run, "sampled")
     greedy = _ends(run, "greedy")
-    return _template().render(
+    return template("report.html").render(
         run=run,
         status=run.summary.status if run.summary else "cut off",
         facts=facts(run),
@@ -210,7 +210,8 @@ def _score(evaluation: EvaluationRecord | None, name: str) -> Score | None:
     return evaluation.scores.get(name) if evaluation else None
 
 
-def _template() -> Template:
+def template(name: str) -> Template:
+    """A template of this folder, which escapes all that it is given."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -225,4 +226,4 @@ def _template() -> Template:
         "objective": wording.OBJECTIVES.__getitem__,
         "reason": wording.REASONS.__getitem__,
     }
-    return environment.get_template("report.html")
+    return environment.get_template(name)

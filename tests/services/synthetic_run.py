@@ -5,7 +5,14 @@ from pathlib import Path
 import numpy as np
 
 from contracts.types import Objective, Reason
-from services.records import ObjectiveUpdate, Recycled, Staleness, Update
+from services.records import (
+    JudgeRates,
+    ObjectiveUpdate,
+    Recycled,
+    ReflectionRates,
+    Staleness,
+    Update,
+)
 from services.run_folder import (
     EvaluationRecord,
     ExampleRecord,
@@ -79,6 +86,15 @@ def objective_update(draw, share: float) -> ObjectiveUpdate:
     )
 
 
+def judge(share: float) -> JudgeRates:
+    rate = level("pointwise", share)
+    return JudgeRates(
+        true_positive_rate=rate + 0.05,
+        false_positive_rate=1 - rate + 0.05,
+        calibration_error=0.3 * (1 - share),
+    )
+
+
 def metrics(draw, step: int, steps: int) -> StepMetrics:
     share = step / steps
     reward = {
@@ -95,6 +111,10 @@ def metrics(draw, step: int, steps: int) -> StepMetrics:
         dropped={objective: int(draw.integers(0, 6)) for objective in reward},
         reward=reward,
         accuracy=reward,
+        judge=judge(share) if step > 1 else JudgeRates(),
+        reflection=ReflectionRates(
+            fix=level("fix", share), keep=level("keep", share), broke=1 - level("keep", share)
+        ),
         yes_rate=float(np.clip(0.52 + draw.normal(0, 0.07), 0, 1)) if step > 1 else None,
         reasons={Reason.OK: 500, Reason.NO_ANSWER: 8, Reason.TRUNCATED: 4},
         recycled=Recycled(
