@@ -214,3 +214,11 @@ def test_the_command_ends_with_code_2_before_anything_is_made(tmp_path, command,
     assert result.exit_code == 2, result.output
     assert what in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sink_of_metrics_whose_package_is_missing_is_named(monkeypatch):
+    preflight.check(config("metrics.sinks=[tensorboard]"))
+    monkeypatch.setitem(preflight.PACKAGES, "wandb", "no_such_package_at_all")
+    text = refusal("metrics.sinks=[tensorboard, wandb]")
+    assert text.startswith("metrics.sinks: wandb needs the package no_such_package_at_all")
+    assert "coevolve[sinks]" in text
