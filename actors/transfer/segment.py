@@ -12,14 +12,20 @@ import contextlib
 import mmap
 import os
 import secrets
+import struct
+import time
 import weakref
 from dataclasses import dataclass
 
 import torch
 
 HEAD = mmap.PAGESIZE
-"""Bytes before the weights: the token, and room up to the next page."""
+"""Bytes before the weights: the token, how far they are there, and room up to the next page."""
 TOKEN_BYTES = 32
+READY = struct.Struct("<q")
+"""How many bytes of the weights are there; right after the token."""
+LOOK_SECONDS = 0.0005
+"""Between two looks at it."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,16 @@ class Segment:
         memory = mmap.mmap(descriptor, HEAD + nbytes)
         memory[:TOKEN_BYTES] = token
         self.place = SegmentPlace(os.getpid(), descriptor, nbytes, token.hex())
+        self._descriptor = descriptor
         self.room = torch.frombuffer(memory, dtype=torch.uint8)[HEAD:]
         """The weights' bytes: uint8 [nbytes]."""
+
+    def say_ready(self, nbytes: int) -> None:
+        """Let the engines read the first ``nbytes`` bytes.
+
+        A call of the system, not a mere store: it comes after the bytes on every processor.
+        """
+        os.pwrite(self._descriptor, READY.pack(nbytes), TOKEN_BYTES)
 
 
 class Reached:
@@ -74,6 +88,23 @@ class Reached:
         """
         memory = mmap.mmap(self._descriptor, HEAD + self._nbytes, mmap.MAP_PRIVATE)
         return torch.frombuffer(memory, dtype=torch.uint8)[HEAD:]
+
+    def wait_ready(self, nbytes: int, seconds: float) -> int:
+        """Wait until at least ``nbytes`` bytes may be read; how many are.
+
+        Raises:
+            RuntimeError: they were not there after ``seconds``.
+        """
+        end = time.monotonic() + seconds
+        while (ready := self._ready()) < nbytes:
+            if time.monotonic() > end:
+                raise RuntimeError(f"{nbytes - ready} bytes of weights were missing at the end")
+            time.sleep(LOOK_SECONDS)
+        return ready
+
+    def _ready(self) -> int:
+        (ready,) = READY.unpack(os.pread(self._descriptor, READY.size, TOKEN_BYTES))
+        return int(ready)
 
 
 def reach(place: SegmentPlace) -> Reached | None:

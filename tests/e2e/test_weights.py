@@ -215,18 +215,18 @@ def test_a_cache_of_older_weights_is_heard_by_the_probe(parts: Parts) -> None:
 
 def keep_caches(generator: Any) -> None:
     """Make a generator forget to clear its caches."""
-    engine = generator._engine
-    generator.pause = pause = engine.pause_generation
+    core = generator._engine.engine_core
+    generator.pause = pause = core.pause_scheduler_async
 
     async def kept(*, mode: str, clear_cache: bool) -> None:
         await pause(mode=mode, clear_cache=False)
 
-    engine.pause_generation = kept
+    core.pause_scheduler_async = kept
 
 
 def clear_caches(generator: Any) -> None:
     """Undo it."""
-    generator._engine.pause_generation = generator.pause
+    generator._engine.engine_core.pause_scheduler_async = generator.pause
 
 
 def test_an_update_that_another_engine_broke_off_is_begun_anew(parts: Parts) -> None:
