@@ -44,7 +44,8 @@ def draw_accuracy(results: Results, dataset: str, path: Path) -> None:
     if not shown:
         return
     with matplotlib.rc_context(STYLE):
-        figure, panels = _figure(len(shown), 4.6, 3.9)
+        # A scale for each panel: before and after training there is too much between them.
+        figure, panels = _figure(len(shown), 4.6, 3.9, same_scale=False)
         for panel, (name, strategies) in zip(panels, shown, strict=True):
             _panel(panel, strategies)
             panel.set_title(f"{name}, {dataset}", fontsize=10)
@@ -93,7 +94,7 @@ def draw_reliability(results: Results, dataset: str, path: Path) -> None:
     if not shown:
         return
     with matplotlib.rc_context(STYLE):
-        figure, panels = _figure(len(shown), 3.6, 3.7)
+        figure, panels = _figure(len(shown), 3.6, 3.7, same_scale=True)
         for panel, (name, one) in zip(panels, shown, strict=True):
             _reliability(panel, one)
             panel.set_title(f"{name}, {dataset}", fontsize=10)
@@ -141,10 +142,12 @@ def _of(results: Results, dataset: str) -> list[tuple[str, DatasetResult]]:
     ]
 
 
-def _figure(panels: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+def _figure(
+    panels: int, width: float, height: float, *, same_scale: bool
+) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(width * panels + 0.3, height), layout="constrained")
     FigureCanvasAgg(figure)
-    found = figure.subplots(1, panels, sharey=True, squeeze=False)
+    found = figure.subplots(1, panels, sharey=same_scale, squeeze=False)
     return figure, list(found[0])
 
 
