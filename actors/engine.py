@@ -16,6 +16,8 @@ GIB = 1024**3
 ACTOR_PID = "COEVOLVE_ACTOR_PID"
 """Environment variable that tells an engine's processes whose they are."""
 WORKER_EXTENSION = "actors.transfer.worker.WorkerExtension"
+LOCAL_IPC = "local_ipc"
+"""vLLM's name for our backend ``ipc``; its own has that name already."""
 
 
 def with_devices(config: RunConfig) -> RunConfig:
@@ -29,7 +31,9 @@ def with_devices(config: RunConfig) -> RunConfig:
     learner = settled(config.learner.device)
     both_on_gpu = generators == learner == "cuda"
     backend = config.transfer.backend
-    if backend == "auto":
+    if backend == "auto" and config.placement == "shared":
+        backend = "ipc"
+    elif backend == "auto":
         backend = "nccl" if both_on_gpu else "gloo"
     return config.model_copy(
         update={
@@ -100,10 +104,14 @@ def engine_arguments(
         "seed": config.seed,
         "disable_log_stats": True,
         "worker_extension_cls": worker_extension,
-        "weight_transfer_config": {"backend": config.transfer.backend},
+        "weight_transfer_config": {
+            "backend": LOCAL_IPC if config.transfer.backend == "ipc" else config.transfer.backend
+        },
     }
     if generators.device == "cuda":
         arguments["gpu_memory_utilization"] = generators.gpu_memory_utilization
+        # Its memory is lent to the learner in turns.
+        arguments["enable_sleep_mode"] = config.placement == "shared"
     else:
         arguments["kv_cache_memory_bytes"] = int(generators.kv_cache_gib * GIB)
         if generators.tensor_parallel == 1:

@@ -13,6 +13,7 @@ import numpy as np
 
 from actors.engine import ACTOR_PID, WORKER_EXTENSION, engine_arguments
 from actors.logs import redirect_output
+from actors.sleeping import Sleep
 from contracts.errors import CoevolveError, IntegrityError, UserError
 from contracts.types import Completion, Finish, Generation, IntArray, Prompt, VersionSpan
 
@@ -100,6 +101,7 @@ class Generator:
         self._requests = 0
         self._batch = asyncio.Lock()
         self._control = asyncio.Lock()
+        self._sleep = Sleep()
         self._update: Update = "none"
         self._no_update = asyncio.Event()
         self._no_update.set()
@@ -205,6 +207,8 @@ class Generator:
     async def _submit(self, requests: Sequence[Request], seed: int) -> None:
         """Put all requests into the engine, in order, and let it go."""
         async with self._control:
+            if self._sleep.lent:
+                raise IntegrityError(f"{self.name} was asked while the learner has its GPU")
             await self._no_update.wait()
             if self._update == "broken":
                 raise IntegrityError(f"{self.name}: the last weight update did not end")
@@ -368,18 +372,24 @@ class Generator:
 
         await self._engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info))
 
+    async def sleep(self) -> None:
+        """Lend the GPU's memory to the learner, until the next weight update."""
+        async with self._control:
+            await self._sleep.begin(self._engine)
+
     async def start_weight_update(self) -> None:
         """Stop sampling, drop all caches, and get ready for new weights."""
         self._no_update.clear()
         unfinished, self._update = self._update != "none", "under way"
         async with self._control:
             await self._pause()
+            await self._sleep.wake(self._engine, "weights")
         if unfinished:
             await self.call_worker("forget_weight_update")
         await self._engine.start_weight_update()
 
     async def update_weights(self, update_info: dict[str, Any]) -> None:
-        """Receive weights and load them."""
+        """Receive weights and load them: all at once, or bucket by bucket (CUDA IPC)."""
         from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
 
         await self._engine.update_weights(WeightTransferUpdateRequest(update_info))
@@ -387,6 +397,7 @@ class Generator:
     async def finish_weight_update(self, weight_version: str) -> None:
         """Take the new weights into use under ``weight_version`` and go on sampling."""
         await self._engine.finish_weight_update(weight_version)
+        await self._sleep.wake(self._engine, "kv_cache")
         await self._engine.resume_generation()
         self._update = "none"
         self._no_update.set()

@@ -17,8 +17,9 @@ from actors.generation import Streams, expected_tokens
 from actors.generator import Generator, Sampling
 from actors.generator_member import Member
 from actors.place import kill
+from actors.placement import Placement
 from actors.stopping import stop_actors
-from actors.waiting import NamedActor, silent, wait_for
+from actors.waiting import ActorError, NamedActor, silent, wait_for
 from contracts.config import RunConfig
 from contracts.errors import CoevolveError, DeadlineError
 from contracts.types import Generation, Prompt
@@ -85,20 +86,25 @@ class GeneratorPool:
         *,
         tell: Tell = lambda _: None,
         worker_extension: str = WORKER_EXTENSION,
+        placement: Placement | None = None,
     ) -> GeneratorPool:
         """Like ``start``, without waiting: other actors can start meanwhile.
 
         ``wait_until_started`` must be called before anything else, and ``serve`` before
-        ``generate``.
+        ``generate``. ``placement``: where they go; None: wherever there is room.
         """
         config = with_devices(config)
-        kind = ray.remote(Generator).options(**_resources(config))
+        place = placement or Placement(config)
+        environment = {"env_vars": engine_environment(config.generators)}
+        kind = ray.remote(runtime_env=environment)(Generator)
 
         def launch(index: int) -> NamedActor:
             name = f"generator {index}"
             log = log_folder.resolve() / f"generator-{index}.log"
-            handle = kind.remote(name, config, model_folder.resolve(), log, worker_extension)
-            return NamedActor(handle, name, log)
+            handle = kind.options(**place.of_generator(index)).remote(
+                name, config, model_folder.resolve(), log, worker_extension
+            )
+            return NamedActor(handle, name, log, index)
 
         members = [Member(index, launch) for index in range(config.generators.count)]
         return cls(config, members, RestartBudget("generators", config.faults, tell))
@@ -265,20 +271,56 @@ class GeneratorPool:
                 raise DeadlineError("a generator to start anew", seconds)
             time.sleep(POLL_SECONDS)
 
+    def sleep(self) -> None:
+        """Lend the generators' GPUs to the learner, until weights are sent; nothing else may come
+        in between. Where they share none, nothing is done.
+
+        One that is starting is waited for: it would take the memory that the learner needs.
+
+        Raises:
+            DeadlineError: one did not start within ``deadlines.start``.
+            BudgetSpentError: generators failed too often.
+        """
+        if self._config.placement != "shared":
+            return
+        well = False
+        while not well:
+            self._wait_for_all()
+            well = self._lend()
+
+    def _wait_for_all(self) -> None:
+        seconds = self._config.deadlines.start
+        end = time.monotonic() + seconds
+        while starting := self._starting():
+            if time.monotonic() > end:
+                raise DeadlineError(f"{', '.join(starting)} to start anew", seconds)
+            time.sleep(POLL_SECONDS)
+
+    def _starting(self) -> list[str]:
+        with self._lock:
+            self._look()
+            return [member.name for member in self._members if member.state == "starting"]
+
+    def _lend(self) -> bool:
+        """Send all to sleep; False where one could not, and is started anew."""
+        actors, well = self.actors, True
+        references = [actor.handle.sleep.remote() for actor in actors]
+        for actor, reference in zip(actors, references, strict=True):
+            try:
+                wait_for(
+                    reference,
+                    seconds=self._config.transfer.deadline,
+                    what=f"{actor.name} to lend its GPU to the learner",
+                    actors=[actor],
+                )
+            except (DeadlineError, ActorError) as error:
+                self.failed(actor, error)
+                well = False
+        return well
+
     def stop(self) -> None:
         """End all engines: in good order within ``deadlines.stop``, then by force."""
         with self._lock:
             self._stopped = True
             actors = [member.actor for member in self._members]
         stop_actors(actors, seconds=self._config.deadlines.stop)
-
-
-def _resources(config: RunConfig) -> dict[str, Any]:
-    """Ray options of a generator: cores or GPUs, and the environment of its processes."""
-    generators = config.generators
-    gpu = generators.device == "cuda"
-    return {
-        "num_cpus": 1 if gpu else generators.threads,
-        "num_gpus": generators.tensor_parallel if gpu else 0,
-        "runtime_env": {"env_vars": engine_environment(generators)},
-    }

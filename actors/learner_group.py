@@ -11,6 +11,7 @@ import ray
 from actors.engine import thread_environment, with_devices
 from actors.learner_rank import LearnerRank
 from actors.place import HEALTH
+from actors.placement import Placement
 from actors.refs import GroupRef
 from actors.stopping import stop_actors
 from actors.waiting import ActorError, NamedActor, silent, wait_for
@@ -52,13 +53,20 @@ class LearnerGroup:
         self._broken = False
 
     @classmethod
-    def start(cls, config: RunConfig, model_folder: Path, log_folder: Path) -> LearnerGroup:
+    def start(
+        cls,
+        config: RunConfig,
+        model_folder: Path,
+        log_folder: Path,
+        placement: Placement | None = None,
+    ) -> LearnerGroup:
         """Start all ranks and wait until they have met and loaded the model.
 
         Args:
             config: the run; ``auto`` devices are settled here.
             model_folder: a Hugging Face model folder, readable where the actors run.
             log_folder: where ``learner-0.log`` and so on go.
+            placement: where they go; None: wherever there is room.
 
         Raises:
             DeadlineError: a rank did not start within ``deadlines.start``.
@@ -66,13 +74,16 @@ class LearnerGroup:
         """
         config = with_devices(config)
         # A sign of life is given by a thread of its own, while the rank is at work.
-        kind = ray.remote(concurrency_groups={HEALTH: 1})(LearnerRank)
-        kind = kind.options(**_resources(config))
+        environment = {"env_vars": _environment(config)}
+        kind = ray.remote(concurrency_groups={HEALTH: 1}, runtime_env=environment)(LearnerRank)
+        place = placement or Placement(config)
         actors = []
         for rank in range(config.learner.ranks):
             log = log_folder.resolve() / f"learner-{rank}.log"
-            handle = kind.remote(rank, config, model_folder.resolve(), log)
-            actors.append(NamedActor(handle, f"learner rank {rank}", log))
+            handle = kind.options(**place.of_learner(rank)).remote(
+                rank, config, model_folder.resolve(), log
+            )
+            actors.append(NamedActor(handle, f"learner rank {rank}", log, rank))
         group = cls(config, actors)
         try:
             group._meet()
@@ -128,7 +139,9 @@ class LearnerGroup:
         self._all("weigh", weights, seconds=seconds, what="the learner to take other weights")
 
     def connect(self, generators: Sequence[NamedActor]) -> None:
-        """Open the way for weights from rank 0 to ``generators``; any way before is given up.
+        """Open the way for weights to ``generators``; any way before is given up.
+
+        Rank 0 sends to all of them; where GPUs are shared, each rank to the one on its own.
 
         Raises:
             DeadlineError: a generator did not join in time; names it.
@@ -136,9 +149,16 @@ class LearnerGroup:
         """
         # vLLM is imported on the way, which takes its time on a busy machine.
         seconds = self._config.transfer.deadline + self._config.deadlines.start
-        first = self.actors[0]
-        reference = first.handle.connect.remote(generators)
-        self._wait([reference], seconds, "the learner to connect to the generators", SURVIVED)
+        shares = mates(generators, len(self.actors)) if self._is_shared else [list(generators)]
+        references = [
+            actor.handle.connect.remote(share)
+            for actor, share in zip(self.actors, shares, strict=False)
+        ]
+        self._wait(references, seconds, "the learner to connect to the generators", SURVIVED)
+
+    @property
+    def _is_shared(self) -> bool:
+        return self._config.placement == "shared"
 
     def broadcast(self, version: int) -> TransferReport:
         """Send the weights to every connected generator, as ``version``.
@@ -151,8 +171,9 @@ class LearnerGroup:
         seconds = PHASES * (self._config.transfer.deadline + SLACK_SECONDS)
         what = f"the weight broadcast of version {version}"
         references = [actor.handle.broadcast.remote(version) for actor in self.actors]
-        report: TransferReport = self._wait(references, seconds, what, SURVIVED)[0]
-        return report
+        reports: list[TransferReport | None] = self._wait(references, seconds, what, SURVIVED)
+        # Every rank that sent has one; they did so at the same time.
+        return max((r for r in reports if r is not None), key=lambda r: sum(r.seconds.values()))
 
     def check(self) -> None:
         """See whether all ranks live.
@@ -274,19 +295,20 @@ class LearnerGroup:
         stop_actors(self.actors, seconds=seconds)
 
 
+def mates(generators: Sequence[NamedActor], ranks: int) -> list[list[NamedActor]]:
+    """For each learner rank the generator on its GPU, the one of its number; or none."""
+    by_number = {generator.number: generator for generator in generators}
+    return [[by_number[rank]] if rank in by_number else [] for rank in range(ranks)]
+
+
 def _cost(group: GroupRef) -> float:
     """Tokens of a group: its prompt once and all its completions."""
     return group.summary.prompt_tokens + sum(group.summary.completion_tokens)
 
 
-def _resources(config: RunConfig) -> dict[str, Any]:
-    """Ray options of a rank: cores or a GPU, and the environment of its process."""
-    gpu = config.learner.device == "cuda"
+def _environment(config: RunConfig) -> dict[str, str]:
+    """Environment of a rank's process."""
     environment = {"DS_ACCELERATOR": config.learner.device, "HF_HUB_OFFLINE": "1"}
-    if not gpu:
+    if config.learner.device != "cuda":
         environment |= thread_environment(config.learner.threads)
-    return {
-        "num_cpus": 1 if gpu else config.learner.threads,
-        "num_gpus": 1 if gpu else 0,
-        "runtime_env": {"env_vars": environment},
-    }
+    return environment

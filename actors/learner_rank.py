@@ -93,7 +93,10 @@ class LearnerRank:
         self._learner.weigh(weights)
 
     def connect(self, generators: Sequence[NamedActor]) -> None:
-        """Open the way to the generators. Rank 0 only."""
+        """Open the way to the generators: rank 0 to all, or each rank to the one on its GPU."""
+        if self._config.transfer.backend == "ipc":
+            self._connect_on_gpu(generators)
+            return
         # Imported here: it brings vLLM, which only the sender needs.
         from actors.transfer.client import GeneratorClient
         from actors.transfer.sender import Sender
@@ -115,13 +118,39 @@ class LearnerRank:
         )
         self._sender.connect()
 
+    def _connect_on_gpu(self, generators: Sequence[NamedActor]) -> None:
+        from actors.transfer.ipc_trainer import IpcClient, IpcSender
+
+        self._sender = None
+        if not generators:
+            return
+        transfer = self._config.transfer
+        self._sender = IpcSender(
+            self._learner.weights(),
+            IpcClient(generators, workers=1, seconds=transfer.deadline),
+            backend=transfer.backend,
+            address="",
+            bucket_mib=transfer.bucket_mib,
+            seconds=transfer.deadline,
+            share_memory=False,
+        )
+        self._sender.connect()
+
     def broadcast(self, version: int) -> TransferReport | None:
-        """Send the weights (rank 0), or help to gather them (the others). Collective."""
+        """Send the weights (ranks with a way to a generator), or help to gather. Collective."""
+        self._give_back_memory()
         if self._sender is not None:
             return self._sender.send(version)
         for _ in self._learner.weights():
             pass
         return None
+
+    def _give_back_memory(self) -> None:
+        """Where a generator shares the GPU, it is about to wake: keep nothing for later use."""
+        if self._config.placement == "shared":
+            import torch
+
+            torch.cuda.empty_cache()
 
     def gap(self, reference: Sequence[ObjectRef[list[Generation]]]) -> Gap:
         """How far the log-probabilities of generations are from the learner's. Collective.
@@ -137,6 +166,7 @@ class LearnerRank:
             generations = wait_for(reference[0], seconds=seconds, what="completions to compare")
         samples = generated_samples(generations)
         ours = self._learner.logprobs(samples)
+        self._give_back_memory()
         return gap_of([sample.logprobs for sample in samples], ours)
 
     def checksums(self) -> dict[str, str]:

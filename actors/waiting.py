@@ -29,11 +29,15 @@ LINE = 300
 
 @dataclass(frozen=True)
 class NamedActor:
-    """A Ray actor as people know it: its name in messages and the file its output goes to."""
+    """A Ray actor as people know it: its name in messages and the file its output goes to.
+
+    ``number``: among those of its kind.
+    """
 
     handle: ActorHandle
     name: str
     log: Path
+    number: int = 0
 
     @property
     def id(self) -> str:

@@ -146,6 +146,7 @@ class Controller:
         )
         leans = leans_of([group.summary for group in groups], self.config.learner.verdict_balance)
         with self.clock.phase("update"):
+            self.actors.generators.sleep()
             report = self.actors.learner.update(parts, leans)
         self.version = batch.number
         self.broadcast()

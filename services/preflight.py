@@ -131,17 +131,22 @@ def devices(config: RunConfig) -> Iterator[Problem]:
             remedy = "Set it to cpu; or, if there is a GPU: make setup STACK=gpu"
             yield Problem(field, "CUDA was asked for, but torch finds no CUDA device", remedy)
     yield from _vllm_fits(generators)
+    shared = config.placement == "shared"
+    if shared and not generators == learner == "cuda":
+        what = "GPUs are to be shared, but torch finds no CUDA device"
+        yield Problem("placement", what, "Set it to separate.")
     if config.transfer.backend == "nccl" and not generators == learner == "cuda":
         what = "nccl needs generators and learner on GPUs"
         yield Problem("transfer.backend", what, "Set it to auto, or to gloo.")
-    asked = config.generators.count * config.generators.tensor_parallel * (generators == "cuda")
-    asked += config.learner.ranks * (learner == "cuda")
+    asked = config.learner.ranks * (learner == "cuda")
+    if generators == "cuda" and not shared:
+        asked += config.generators.count * config.generators.tensor_parallel
     if 0 < present < asked:
         yield Problem(
             "generators.count, generators.tensor_parallel, learner.ranks",
             f"{asked} GPUs are needed, one for each part of an engine and for each learner rank, "
             f"but there are {present}",
-            "Lower them, or set learner.device=cpu.",
+            "Lower them, or set learner.device=cpu, or placement=shared.",
         )
 
 

@@ -13,6 +13,7 @@ from actors.broadcaster import Broadcaster
 from actors.faults import BudgetSpentError, Fault
 from actors.generator_pool import GeneratorPool
 from actors.learner_group import LearnerGroup
+from actors.placement import Placement
 from actors.recycler_actor import Recycler
 from actors.runtime import ray_session
 from actors.verifier_pool import VerifierPool
@@ -214,9 +215,15 @@ def start(
     stack.callback(verifiers.stop)
     recycler = Recycler.start(config, logs, tell=tell)
     stack.callback(recycler.stop)
-    generators = GeneratorPool.launch(config, model, logs, tell=tell)
+    placement = Placement.reserve(config)
+    stack.callback(placement.release)
+    generators = GeneratorPool.launch(config, model, logs, tell=tell, placement=placement)
     stack.callback(generators.stop)
-    learner = LearnerGroup.start(config, model, logs)
+    if config.placement == "shared":
+        # An engine takes stock of its GPU when it starts: it must have it to itself.
+        generators.wait_until_started()
+        generators.sleep()
+    learner = LearnerGroup.start(config, model, logs, placement)
     stack.callback(learner.stop)
     generators.wait_until_started()
     rollouts = Rollouts(generators, verifiers, config, tell=tell)

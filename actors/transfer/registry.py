@@ -1,4 +1,4 @@
-"""Makes the gloo backend known to vLLM's weight-transfer factories."""
+"""Makes our backends known to vLLM's weight-transfer factories."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from vllm.distributed.weight_transfer.factory import (
     WeightTransferTrainerFactory,
 )
 
+from actors.engine import LOCAL_IPC
+
 GLOO = "gloo"
 
 
 def register_gloo() -> None:
-    """Register both ends of the gloo backend in this process. Registering twice is harmless."""
+    """Register gloo, and the engine's end of CUDA IPC, in this process. Twice is harmless."""
+    if LOCAL_IPC not in WeightTransferEngineFactory._registry:
+        WeightTransferEngineFactory.register_engine(
+            LOCAL_IPC, "actors.transfer.ipc_engine", "LocalIPCEngine"
+        )
     if GLOO not in WeightTransferEngineFactory._registry:
         WeightTransferEngineFactory.register_engine(
             GLOO, "actors.transfer.gloo_engine", "GlooWeightTransferEngine"

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from actors.engine import engine_arguments, engine_environment, thread_environment
+import pytest
+import ray
+
+from actors.engine import (
+    LOCAL_IPC,
+    engine_arguments,
+    engine_environment,
+    thread_environment,
+    with_devices,
+)
 from contracts.config import GeneratorConfig, ModelConfig, RunConfig, TransferConfig
 
 
@@ -36,6 +45,20 @@ def test_a_gpu_engine_is_told_nothing_about_cores() -> None:
     assert arguments["gpu_memory_utilization"] == 0.5
     assert arguments["tensor_parallel_size"] == 2
     assert "kv_cache_memory_bytes" not in arguments
+    assert arguments["enable_sleep_mode"] is False
+
+
+def test_an_engine_that_shares_its_gpu_can_sleep_and_reads_its_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"GPU": 1.0})
+    shared = with_devices(RunConfig(placement="shared"))
+    assert (shared.generators.device, shared.learner.device) == ("cuda", "cuda")
+    assert shared.transfer.backend == "ipc"
+    arguments = engine_arguments(shared, Path("/model"))
+    assert arguments["enable_sleep_mode"] is True
+    assert arguments["weight_transfer_config"] == {"backend": LOCAL_IPC}
+    assert with_devices(RunConfig()).transfer.backend == "nccl"
 
 
 def test_nothing_is_compiled_where_starting_fast_matters() -> None:

@@ -60,3 +60,30 @@ def test_more_updates_than_groups_are_refused():
 def test_more_evaluation_tasks_than_are_held_out_are_refused():
     with pytest.raises(ValidationError, match="is above tasks"):
         RunConfig(tasks={"held_out": 10}, evaluation={"tasks": 11})
+
+
+SHARED = {"placement": "shared", "generators": {"device": "cuda"}, "learner": {"device": "auto"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"learner": {"device": "cpu"}}, "is for generators and learner on GPUs"),
+        ({"generators": {"device": "cpu"}}, "is for generators and learner on GPUs"),
+        ({"generators": {"count": 2}}, "count .2. is above learner.ranks .1."),
+        ({"generators": {"tensor_parallel": 2}}, "tensor_parallel .2. must be 1"),
+        ({"max_staleness": 1}, "max_staleness .1. must be 0"),
+        ({"transfer": {"backend": "nccl"}}, "backend .nccl. must be auto or ipc"),
+        ({"learner": {"node_group": "learner"}}, "must be the same"),
+    ],
+)
+def test_what_cannot_share_gpus_is_refused(changes, what):
+    RunConfig.model_validate(SHARED)
+    with pytest.raises(ValidationError, match=what):
+        RunConfig.model_validate(SHARED | changes)
+
+
+def test_cuda_ipc_is_for_shared_gpus():
+    RunConfig.model_validate(SHARED | {"transfer": {"backend": "ipc"}})
+    with pytest.raises(ValidationError, match="for placement 'shared' alone"):
+        RunConfig.model_validate({"transfer": {"backend": "ipc"}})

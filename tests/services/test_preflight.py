@@ -135,6 +135,18 @@ def test_more_gpus_than_there_are(monkeypatch):
     preflight.check(config("generators.tensor_parallel=2", "learner.device=cpu"))
 
 
+def test_shared_gpus_are_counted_once(monkeypatch):
+    shared = ["placement=shared", "generators.count=2", "learner.ranks=2"]
+    monkeypatch.setattr(machine, "installed", lambda name: "1" if name == "vllm" else None)
+    monkeypatch.setattr(machine, "gpus", lambda: 2)
+    preflight.check(config(*shared))
+    text = refusal("placement=separate", *shared[1:])
+    assert "4 GPUs are needed" in text
+    assert "placement=shared" in text
+    monkeypatch.setattr(machine, "gpus", lambda: 0)
+    assert "placement: GPUs are to be shared, but torch finds no CUDA device" in refusal(*shared)
+
+
 def test_a_vllm_of_the_wrong_build(monkeypatch):
     monkeypatch.setattr(machine, "gpus", lambda: 0)
     monkeypatch.setattr(machine, "installed", lambda name: "1" if name == "vllm" else None)
