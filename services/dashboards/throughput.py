@@ -155,6 +155,11 @@ def _ray(name: str) -> str:
     return f"ray_{name}{{{CHOSEN_TARGET}}}"
 
 
+_HITS, _LOOKED_UP = (
+    f"sum by (cluster) (rate({_ray(f'vllm_prefix_cache_{name}_total')}[$__rate_interval]))"
+    for name in ("hits", "queries")
+)
+
 _MACHINES = (
     Panel(
         "Sequences in the engines",
@@ -194,13 +199,8 @@ _MACHINES = (
         "Prompt tokens found in the cache",
         "High: the completions of a group share their prompt.",
         (
-            Query(
-                "sum by (cluster) "
-                f"(rate({_ray('vllm_prefix_cache_hits_total')}[$__rate_interval]))"
-                " / sum by (cluster) "
-                f"(rate({_ray('vllm_prefix_cache_queries_total')}[$__rate_interval]))",
-                "hits",
-            ),
+            # There is no counter of hits before the first: short prompts have none.
+            Query(f"({_HITS} or {_LOOKED_UP} * 0) / {_LOOKED_UP}", "hits"),
         ),
         unit="percentunit",
         low=0,
