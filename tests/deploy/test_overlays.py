@@ -215,7 +215,11 @@ def test_the_gpus_of_the_cluster_are_those_the_run_asks_for(overlay, tmp_path):
     if len(there) == 1:
         assert there == {"worker": sampling + run.learner.ranks}
     else:
-        assert there == {"learner": run.learner.ranks, "generator": sampling}
+        groups_of_run = {
+            run.learner.node_group: run.learner.ranks,
+            run.generators.node_group: sampling,
+        }
+        assert there == groups_of_run
 
 
 @pytest.mark.parametrize("overlay", ["cpu-smoke", "one-gpu-node"])
