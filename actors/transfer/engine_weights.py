@@ -88,7 +88,7 @@ def packed_forms(model: torch.nn.Module) -> dict[torch.nn.Module, Any]:
     return {layer: packed for layer, packed in found if packed is not None}
 
 
-def share_packed_again(model: torch.nn.Module, before: dict[torch.nn.Module, Any]) -> None:
+def share_packed_again(before: dict[torch.nn.Module, Any]) -> None:
     """Renew the packed copies of weights that layers share (tied embeddings).
 
     On a CPU every layer packs a copy of its weight. A reload renews the copy of the layer that
@@ -96,13 +96,16 @@ def share_packed_again(model: torch.nn.Module, before: dict[torch.nn.Module, Any
     sample from it without a word. It takes the new one over: one copy does for both.
 
     Args:
-        model: just reloaded.
-        before: its ``packed_forms`` before that.
+        before: ``packed_forms`` of the model before it was reloaded.
     """
-    for parameter in model.parameters():
-        sharing: list[Any] = [m for m in layers_with(model, parameter) if m in before]
-        renewed = [layer for layer in sharing if layer.cpu_linear is not before[layer]]
-        for layer in sharing if renewed else []:
+    sharing: dict[int, list[Any]] = {}
+    for layer in before:
+        # By the parameter itself: all that are packed on their own are equal, and empty.
+        if (weight := layer._parameters.get("weight")) is not None:
+            sharing.setdefault(id(weight), []).append(layer)
+    for layers in sharing.values():
+        renewed = [layer for layer in layers if layer.cpu_linear is not before[layer]]
+        for layer in layers if renewed else []:
             layer.cpu_linear = renewed[0].cpu_linear
 
 

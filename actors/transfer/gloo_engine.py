@@ -143,7 +143,7 @@ class GlooWeightTransferEngine(
     def finish_weight_update(self) -> None:
         """Take the loaded layers into use."""
         finalize_layerwise_reload(self.model, self.model_config)
-        share_packed_again(self.model, self._packed)
+        share_packed_again(self._packed)
         self._packed = {}
         self._unfinished = False
 

@@ -175,7 +175,7 @@ def test_a_tied_layer_takes_over_the_new_packed_copy(loaded: str) -> None:
     assert digests_of(engine_weights(model))["embed_tokens.weight"] != digest(
         model.embed_tokens.weight
     )
-    share_packed_again(model, before)
+    share_packed_again(before)
     found = digests_of(engine_weights(model))
     assert found["embed_tokens.weight"] == digest(model.embed_tokens.weight)
     assert model.other.cpu_linear is untouched
