@@ -117,9 +117,9 @@ class Generator:
         from vllm.v1.engine.async_llm import AsyncLLM
 
         from actors.chat import Chat
-        from actors.transfer.registry import register_gloo
+        from actors.transfer.registry import register_backends
 
-        register_gloo()
+        register_backends()
         os.environ[ACTOR_PID] = str(os.getpid())
         model = self._config.model
         self._chat = Chat(self._model_folder, trust_remote_code=model.trust_remote_code)

@@ -12,7 +12,7 @@ from actors.engine import LOCAL_IPC
 GLOO = "gloo"
 
 
-def register_gloo() -> None:
+def register_backends() -> None:
     """Register gloo, and the engine's end of CUDA IPC, in this process. Twice is harmless."""
     if LOCAL_IPC not in WeightTransferEngineFactory._registry:
         WeightTransferEngineFactory.register_engine(

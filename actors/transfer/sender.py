@@ -21,7 +21,7 @@ from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
 from actors.ports import free_port
 from actors.transfer.client import GRACE_SECONDS, GeneratorClient
 from actors.transfer.gloo_wire import GlooTrainerInitInfo
-from actors.transfer.registry import register_gloo
+from actors.transfer.registry import register_backends
 from actors.transfer.report import TransferReport
 
 QUEUED = 8
@@ -143,7 +143,7 @@ class Sender:
         self._trainer = self._result(_Task(self._open, "weight-transfer-init"))
 
     def _open(self) -> Any:
-        register_gloo()
+        register_backends()
         return WeightTransferTrainerFactory.trainer_init(
             self._init_info(), client=self._client, source=self._source
         )

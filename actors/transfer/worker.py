@@ -19,7 +19,7 @@ from vllm.distributed.parallel_state import get_tp_group
 
 from actors.engine import ACTOR_PID
 from actors.transfer.engine_weights import engine_weights
-from actors.transfer.registry import register_gloo
+from actors.transfer.registry import register_backends
 from learner.digests import digests_of
 
 WATCH_SECONDS = 1.0
@@ -76,5 +76,5 @@ def _end_with_actor() -> None:
     threading.Thread(target=watch, name="actor-watch", daemon=True).start()
 
 
-register_gloo()
+register_backends()
 _end_with_actor()

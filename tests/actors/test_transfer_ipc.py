@@ -11,7 +11,7 @@ from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 from actors.engine import LOCAL_IPC
 from actors.transfer.ipc_engine import LocalIPCEngine
 from actors.transfer.ipc_trainer import LocalIPCTrainer, buffer_bytes
-from actors.transfer.registry import register_gloo
+from actors.transfer.registry import register_backends
 from learner.weights import WeightMeta
 
 HANDLE = {"GPU-1": (torch.Tensor, torch.Size([4]), (1,), torch.float32, 0, b"handle", True)}
@@ -71,7 +71,7 @@ def test_the_buffer_holds_the_largest_weight() -> None:
 
 
 def test_vllm_finds_the_engines_end() -> None:
-    register_gloo()
+    register_backends()
     assert WeightTransferEngineFactory._registry[LOCAL_IPC]() is LocalIPCEngine
 
 
