@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+import psutil
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from actors.graders.registry import quick_grade
@@ -21,7 +24,9 @@ from contracts.types import Grade, Reason
 
 _PRELOAD = ["__main__", "actors.graders.preload"]
 _ATTEMPTS = 3
-_START_SECONDS = 300.0
+_START_SECONDS = 90.0
+_STALL_SECONDS = 10.0
+_POLL_SECONDS = 0.5
 _WALL_FACTOR = 3.0
 _WALL_EACH = 0.5
 _KILL_SECONDS = 5.0
@@ -44,14 +49,36 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Responses in a pool. ``wait``: seconds after which the pool itself is at fault."""
+    """Responses in a pool."""
 
     name: str
     gold: str
     responses: list[str]
     pool: ProcessPool
     future: ProcessFuture[Results]
-    wait: float
+
+
+class _Watch:
+    """Whether a pool still gets anywhere. Its processes may be frozen, and then nothing ends."""
+
+    def __init__(self) -> None:
+        self._seen, self._works, self._longest = time.monotonic(), False, 0.0
+
+    def submitted(self, wall: float, *, first: bool) -> None:
+        """A batch was handed in that may take ``wall`` seconds; ``first``: the pool was idle."""
+        self._longest = max(self._longest, wall)
+        if first:
+            self._seen = time.monotonic()
+
+    def ended(self) -> None:
+        """A batch has come to an end, this way or that."""
+        self._seen, self._works = time.monotonic(), True
+
+    @property
+    def stalled(self) -> bool:
+        """Whether nothing has come to an end for longer than any batch may take."""
+        patience = _STALL_SECONDS if self._works else _START_SECONDS
+        return time.monotonic() - self._seen > patience + self._longest + _KILL_SECONDS
 
 
 class GraderProcesses:
@@ -73,7 +100,7 @@ class GraderProcesses:
         self._lock = threading.Lock()
         self._pending = 0
         self._closed = False
-        self._pool = self._new_pool()
+        self._pool, self._watch = self._new_pool(), _Watch()
 
     def __enter__(self) -> Self:
         return self
@@ -148,13 +175,13 @@ class GraderProcesses:
             if self._closed:
                 raise RuntimeError("the grader processes have been closed")
             self._pending += 1
-            wait = _START_SECONDS + self._pending * (self._wall(responses) + _KILL_SECONDS)
             try:
                 future = self._schedule(name, gold, responses)
             except RuntimeError:  # what pebble raises when the pool has broken
-                self._pool = self._new_pool()
+                self._pool, self._watch = self._new_pool(), _Watch()
                 future = self._schedule(name, gold, responses)
-            return _Batch(name, gold, responses, self._pool, future, wait)
+            self._watch.submitted(self._wall(responses), first=self._pending == 1)
+            return _Batch(name, gold, responses, self._pool, future)
 
     def _schedule(self, name: str, gold: str, responses: list[str]) -> ProcessFuture[Results]:
         return self._pool.schedule(
@@ -170,7 +197,7 @@ class GraderProcesses:
         trouble: Trouble
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return batch.future.result(timeout=batch.wait)
+                return self._result(batch)
             except ProcessExpired as error:
                 return error
             except TimeoutError as error:
@@ -187,13 +214,43 @@ class GraderProcesses:
                 batch = self._submit(batch.name, batch.gold, batch.responses)
         return BrokenProcessPool(f"the grader pool broke {_ATTEMPTS} times: {trouble!r}")
 
+    def _result(self, batch: _Batch) -> Results:
+        """Wait for ``batch`` as long as its pool gets anywhere.
+
+        Raises:
+            TimeoutError: the batch took too long (its future is done), or the pool is stalled.
+        """
+        while True:
+            try:
+                return batch.future.result(timeout=_POLL_SECONDS)
+            except TimeoutError:
+                stalled = batch.pool is not self._pool or self._watch.stalled
+                if batch.future.done() or stalled:
+                    raise
+            finally:
+                if batch.future.done():
+                    self._watch.ended()
+
     def _replace(self, pool: ProcessPool) -> None:
         """Make the pool anew, unless another thread has done so already."""
         with self._lock:
             if pool is self._pool and not self._closed:
                 _log.warning("the grader pool broke; starting it again")
+                _kill_frozen()
                 _end(pool)
-                self._pool = self._new_pool()
+                self._pool, self._watch = self._new_pool(), _Watch()
+
+
+def _kill_frozen() -> None:
+    """Kill what is stopped among this process's own.
+
+    That may be the server that grader processes are forked from: nothing can be started, or
+    ended in good order, until it is gone and has been started anew.
+    """
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if process.status() == psutil.STATUS_STOPPED:
+                process.kill()
 
 
 def _end(pool: ProcessPool) -> None:

@@ -112,6 +112,25 @@ def test_an_idle_process_that_is_killed_is_replaced(processes):
         assert after.extracted != before.extracted
 
 
+@pytest.mark.parametrize("which", ["all", "the one that forks the others"])
+def test_frozen_processes_are_replaced(monkeypatch, which):
+    monkeypatch.setattr("actors.graders.processes._STALL_SECONDS", 1.0)
+    monkeypatch.setattr("actors.graders.processes._KILL_SECONDS", 0.0)
+    before = set(psutil.Process().children(recursive=True))
+    with GraderProcesses(workers=1, deadline=0.3) as processes:
+        (grade,) = processes.grade(PROCESS_ID, "", [""])
+        worker = psutil.Process(int(grade.extracted))
+        ours = set(psutil.Process().children(recursive=True)) - before | {worker}
+        server = {process for process in [worker.parent()] if process.pid != os.getpid()}
+        for process in ours | server if which == "all" else server:
+            process.suspend()
+        if which == "the one that forks the others":
+            worker.kill()
+        grades = processes.grade(PROCESS_ID, "", ["", ""])
+        assert [grade.reason for grade in grades] == [Reason.OK] * 2
+        assert grades[0].extracted != str(worker.pid)
+
+
 def test_threads_share_the_processes(processes):
     def grade(number: int) -> list[bool]:
         answers = [rf"\boxed{{x+{number}}}", rf"\boxed{{x+{number + 1}}}"]
