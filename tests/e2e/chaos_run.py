@@ -52,11 +52,12 @@ def chaos_config(folder: Path, name: str, seed: int) -> RunConfig:
         name,
         seed=seed,
         steps=STEPS,
-        tasks_per_step=16,
+        # What the demo learns by.
+        tasks_per_step=32,
         model={},
-        sampling={"completions": 8},
-        recycle={"pointwise": 16, "pairwise": 8, "reflect": 4},
-        learner={"threads": 1, "learning_rate": 1e-3},
+        sampling={},
+        recycle={},
+        learner={"threads": 1},
         generators={"count": 2, "kv_cache_gib": 0.25},
         verifiers={"deadline": 1.0},
         # Graded in processes, and not at once: so that there are some to be broken.
