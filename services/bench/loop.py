@@ -10,7 +10,7 @@ from pathlib import Path
 
 from contracts.errors import UserError
 from services.bench.learner import TRL
-from services.bench.loop_work import PRESETS, STEPS, LoopWork, loop_config
+from services.bench.loop_work import PRESETS, STALENESS, STEPS, LoopWork, loop_config
 from services.bench.processes import Turn, Worker, worker
 from services.bench.records import Benchmark, Case, Ratio, case, ratio
 from services.bench.surroundings import machine, versions
@@ -21,15 +21,15 @@ from services.run_folder import read_run
 from services.tasks import load_tasks
 
 ROOM = "services.bench.variants"
-VARIANTS = {
-    "synchronous": f"{ROOM}.loop:run",
-    "overlapped": f"{ROOM}.loop:run",
-    "trl": f"{ROOM}.trl_loop:run",
+OURS, TRLS = "coevolve", "trl"
+PROCESSES = {OURS: f"{ROOM}.loop:run", TRLS: f"{ROOM}.trl_loop:run"}
+MIXES: dict[str, dict[str, tuple[str, ...]]] = {
+    "spark": {OURS: tuple(STALENESS)},
+    "solve": {OURS: ("synchronous",), TRLS: (TRLS,)},
 }
-MIXES = {"spark": ("synchronous", "overlapped"), "solve": ("synchronous", "trl")}
-"""Variants by mix: TRL knows no recycled prompts."""
+"""By mix: the processes that take part, and what each is asked for. TRL recycles nothing."""
 
-PAIRS = (("overlapped", "synchronous"), ("synchronous", "trl"))
+PAIRS = (("overlapped", "synchronous"), ("synchronous", TRLS))
 WORK = ("generate", "grade", "update", "broadcast")
 """Phases that a step is for; what is left of it is overhead."""
 
@@ -49,6 +49,19 @@ class LoopPlan:
     threads: int = 2
 
 
+@dataclass(frozen=True, slots=True)
+class LoopTurn:
+    """A turn, and how many steps its process had done ``before`` it."""
+
+    turn: Turn
+    before: int
+
+    @property
+    def speed(self) -> float:
+        """Tokens sampled a second."""
+        return self.turn.value / self.turn.seconds
+
+
 def bench_loop(plan: LoopPlan, say: Say) -> Benchmark:
     """Measure all that ``plan`` names, in paired rounds.
 
@@ -63,7 +76,7 @@ def bench_loop(plan: LoopPlan, say: Say) -> Benchmark:
             for mix in plan.mixes:
                 works = works_of(plan, model, mix, Path(scratch), say)
                 turns = measure(works, plan.rounds, plan.threads, Path(scratch), say)
-                cases += [c for work in works for c in cases_of(work, turns[work.variant])]
+                cases += [c for work in works for c in cases_of(work, turns)]
                 ratios += ratios_of(works[0], turns)
     return Benchmark(
         benchmark="loop",
@@ -86,11 +99,11 @@ def works_of(plan: LoopPlan, model: str, mix: str, scratch: Path, say: Say) -> l
                 f"{value!r} is not known", where=where, remedy=f"use {', '.join(known)}"
             )
     works = []
-    for variant in MIXES[mix]:
-        if variant == "trl" and installed("trl") is None:
+    for name, variants in MIXES[mix].items():
+        if name == TRLS and installed("trl") is None:
             say(f"TRL is not installed and is left out (pip install --no-deps trl=={TRL})")
             continue
-        config = loop_config(model, mix, variant, scratch / "runs", plan.threads)
+        config = loop_config(model, mix, name, scratch / "runs", plan.threads)
         tasks = load_tasks(config.tasks, config.recycle.style).train
         # Here, and not in its process: a child may have no children of its own.
         folder = prepare_model(
@@ -100,55 +113,67 @@ def works_of(plan: LoopPlan, model: str, mix: str, scratch: Path, say: Say) -> l
             questions=[task.question for task in tasks],
             progress=say,
         ).folder
-        works.append(LoopWork(variant, mix, model, folder, config, plan.steps or STEPS[model]))
+        steps = plan.steps or STEPS[model]
+        works.append(LoopWork(name, variants, mix, model, folder, config, steps))
     return works
 
 
 def measure(
     works: Sequence[LoopWork], rounds: int, threads: int, logs: Path, say: Say
-) -> dict[str, list[Turn]]:
-    """Turns by variant; all are alive, one works at a time, and each round starts with another.
+) -> dict[str, list[LoopTurn]]:
+    """Turns by variant; one works at a time, and each round starts with another.
 
     The first turn of each is a warm-up and is not counted.
     """
-    found: dict[str, list[Turn]] = {work.variant: [] for work in works}
+    found: dict[str, list[LoopTurn]] = {v: [] for work in works for v in work.variants}
     with ExitStack() as stack:
-        workers: list[tuple[LoopWork, Worker]] = []
+        entries: list[tuple[str, LoopWork, Worker]] = []
         for work in works:
             say(f"{work}: starting")
             log = logs / f"{work.config.name}.log"
-            target = VARIANTS[work.variant]
+            target = PROCESSES[work.name]
             one = stack.enter_context(worker(str(work), target, work, threads=threads, log=log))
             one.wait_ready()
-            workers.append((work, one))
+            entries += [(variant, work, one) for variant in work.variants]
+        done = dict.fromkeys((work.name for work in works), 0)
         for number in range(rounds + 1):
-            first = number % len(workers)
-            for work, one in workers[first:] + workers[:first]:
-                say(f"{work}: {'warm-up' if number == 0 else f'round {number} of {rounds}'}")
-                found[work.variant].append(one.turn())
-        for _, one in workers:
+            first = number % len(entries)
+            for variant, work, one in entries[first:] + entries[:first]:
+                say(f"{work}, {variant}: {'warm-up' if not number else f'{number} of {rounds}'}")
+                found[variant].append(LoopTurn(one.turn(variant), done[work.name]))
+                done[work.name] += work.steps
+        for _, one in {entry[1].name: entry[1:] for entry in entries}.values():
             one.end()
     return {variant: turns[1:] for variant, turns in found.items()}
 
 
-def cases_of(work: LoopWork, turns: Sequence[Turn]) -> list[Case]:
-    """Speed of a variant; of ours also where the time of its steps went."""
-    name = (work.model, work.mix, work.variant)
-    result = [
-        case(*name, "s/step", [turn.seconds / work.steps for turn in turns]),
-        case(*name, "completion tokens/step", [turn.value / work.steps for turn in turns]),
-        case(*name, "completion tokens/s", [turn.value / turn.seconds for turn in turns]),
-    ]
-    if work.variant == "trl":
-        return result
-    timing = read_run(work.config.folder).timing[-len(turns) * work.steps :]
-    if work.config.max_staleness == 0:
-        result.append(case(*name, "overhead, share", [overhead(t) for t in timing]))
-        phases = sorted({phase for t in timing for phase in t.phases})
-        shares = {p: [t.phases.get(p, 0.0) / t.seconds for t in timing] for p in phases}
-        result += [case(*name, f"{phase}, share", shares[phase]) for phase in phases]
+def cases_of(work: LoopWork, turns: dict[str, list[LoopTurn]]) -> list[Case]:
+    """Speed of the variants of a process; of ours also where the time of their steps went."""
+    result: list[Case] = []
+    for variant in work.variants:
+        name, mine = (work.model, work.mix, variant), turns[variant]
+        result += [
+            case(*name, "s/step", [t.turn.seconds / work.steps for t in mine]),
+            case(*name, "completion tokens/step", [t.turn.value / work.steps for t in mine]),
+            case(*name, "completion tokens/s", [t.speed for t in mine]),
+        ]
+        if work.name == OURS:
+            lines = read_run(work.config.folder).timing
+            steps = [s for t in mine for s in lines[t.before : t.before + work.steps]]
+            result += shares_of(name, steps)
+    return result
+
+
+def shares_of(name: tuple[str, str, str], steps: Sequence[StepTiming]) -> list[Case]:
+    """Where the time of ``steps`` went: by phase where they come one after the other."""
+    result = []
+    if STALENESS[name[2]] == 0:
+        result.append(case(*name, "overhead, share", [overhead(step) for step in steps]))
+        for phase in sorted({phase for step in steps for phase in step.phases}):
+            shares = [step.phases.get(phase, 0.0) / step.seconds for step in steps]
+            result.append(case(*name, f"{phase}, share", shares))
     for side in ("generators", "learner"):
-        result.append(case(*name, f"{side} idle, share", [t.idle[side] for t in timing]))
+        result.append(case(*name, f"{side} idle, share", [step.idle[side] for step in steps]))
     return result
 
 
@@ -157,11 +182,11 @@ def overhead(timing: StepTiming) -> float:
     return 1 - sum(timing.phases.get(phase, 0.0) for phase in WORK) / timing.seconds
 
 
-def ratios_of(work: LoopWork, turns: dict[str, list[Turn]]) -> list[Ratio]:
+def ratios_of(work: LoopWork, turns: dict[str, list[LoopTurn]]) -> list[Ratio]:
     """Ratios of sampled and trained tokens a second for all of ``PAIRS`` that were measured."""
 
     def speed(variant: str) -> tuple[str, list[float]]:
-        return variant, [turn.value / turn.seconds for turn in turns[variant]]
+        return variant, [turn.speed for turn in turns[variant]]
 
     return [
         ratio(work.model, work.mix, speed(of), speed(to))

@@ -19,14 +19,15 @@ ENDLESS = 1_000_000
 """Steps of a run that ends when the benchmark does."""
 
 STALENESS = {"synchronous": 0, "overlapped": 1}
-"""Variant to ``max_staleness``."""
+"""Variant of ours to ``max_staleness``. One run takes its turns in both."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoopWork:
-    """One variant's task: run ``config`` on the model in ``folder``, ``steps`` steps a turn."""
+    """What is asked of a process: ``variants`` of the run ``config``, ``steps`` steps a turn."""
 
-    variant: str
+    name: str
+    variants: tuple[str, ...]
     mix: str
     model: str
     folder: Path
@@ -34,18 +35,17 @@ class LoopWork:
     steps: int
 
     def __str__(self) -> str:
-        return f"{self.variant} ({self.model}, {self.mix})"
+        return f"{self.name} ({self.model}, {self.mix})"
 
 
-def loop_config(model: str, mix: str, variant: str, scratch: Path, threads: int) -> RunConfig:
+def loop_config(model: str, mix: str, name: str, scratch: Path, threads: int) -> RunConfig:
     """The run that is measured.
 
     ``spark``: the model's preset, recycling and all. ``solve``: 64 completions of at most 64
     tokens a step, in groups of 4, all of them trained on, KL 0.001 to the initial model: what
     TRL's ``GRPOTrainer`` does too.
     """
-    values = _common(f"{variant}-{mix}-{model}", scratch, threads)
-    values |= {"max_staleness": str(STALENESS.get(variant, 0))}
+    values = _common(f"{name}-{mix}-{model}", scratch, threads)
     if mix == "solve":
         values |= _solve(model)
     changes = [f"{key}={value}" for key, value in values.items()]
@@ -57,6 +57,7 @@ def _common(name: str, scratch: Path, threads: int) -> dict[str, Any]:
         "name": name,
         "runs_dir": scratch,
         "steps": ENDLESS,
+        "max_staleness": max(STALENESS.values()),
         "evaluation.every": 0,
         "checkpoints.every": 0,
         # Checks of the weights are part of the loop, as often as they are in a run.

@@ -73,8 +73,8 @@ class Turns:
         self._ready = 0
         self._started = 0.0
 
-    def begin(self) -> None:
-        """Wait for the next turn.
+    def begin(self) -> str:
+        """Wait for the next turn, and say what is asked for.
 
         Raises:
             Ended: there is none.
@@ -85,10 +85,12 @@ class Turns:
             self._connection.send("ready")
         if not self._connection.poll(IDLE_SECONDS):
             raise DeadlineError("the benchmark to ask for an update", IDLE_SECONDS)
-        if self._connection.recv() == "end":
+        asked: str = self._connection.recv()
+        if asked == "end":
             self._connection.send(Memory(self._ready, status_bytes("VmHWM")))
             raise Ended
         self._started = time.perf_counter()
+        return asked
 
     def end(self, value: float = float("nan")) -> None:
         """Report the turn that has just ended."""
@@ -173,13 +175,13 @@ class Worker:
         """
         self._receive("to start", START_SECONDS)
 
-    def turn(self) -> Turn:
-        """Let it make one update.
+    def turn(self, asked: str = "update") -> Turn:
+        """Let it make one update, or what else it is ``asked`` for.
 
         Raises:
             DeadlineError, BenchError: it did not come to an end.
         """
-        self._send("update")
+        self._send(asked)
         turn: Turn = self._receive("to make an update", TURN_SECONDS)
         return turn
 
