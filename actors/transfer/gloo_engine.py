@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -44,7 +43,6 @@ class GlooWeightTransferEngine(
         self._rooms = Rooms()
         self._bucket_bytes = 0
         self._seconds = 0.0
-        self._threads = 1
         self._unfinished = False
         self._packed: dict[torch.nn.Module, Any] = {}
 
@@ -69,7 +67,7 @@ class GlooWeightTransferEngine(
         if init_info.segment is not None:
             seen = self._reach(SegmentPlace(**init_info.segment))
             if shares(store, rank, seen is not None):
-                self._shared, self._threads = seen, init_info.threads
+                self._shared = seen
                 return
         address = own_address(init_info.address)
         self._group = GlooGroup(store, rank, init_info.world_size, address, init_info.seconds)
@@ -91,9 +89,8 @@ class GlooWeightTransferEngine(
         Raises:
             RuntimeError: no group, or a bucket did not come in time.
         """
-        with loading_threads(self._threads):
-            # All in one call: each looks through the whole model first.
-            self.model.load_weights(self._arriving(update_info))
+        # All in one call: each looks through the whole model first.
+        self.model.load_weights(self._arriving(update_info))
 
     def _arriving(self, update: GlooUpdateInfo) -> Iterator[tuple[str, torch.Tensor]]:
         """The weights, each as soon as it is there."""
@@ -150,15 +147,3 @@ class GlooWeightTransferEngine(
     def shutdown(self) -> None:
         """Leave the transfer group."""
         self._group = self._shared = None
-        self._threads = 1
-
-
-@contextmanager
-def loading_threads(threads: int) -> Iterator[None]:
-    """Compute with at least ``threads`` threads: whoever waits for the weights leaves its own."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(before, threads))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

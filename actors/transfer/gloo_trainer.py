@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -78,7 +77,6 @@ class GlooTrainerWeightTransferEngine(
             world_size=info.world_size,
             bucket_bytes=info.bucket_bytes,
             seconds=info.seconds,
-            threads=_cores() // (info.world_size - 1),
             segment=asdict(segment.place) if segment else None,
         )
         answer = _aside(self.client.init_weight_transfer_engine, asdict(invitation))
@@ -184,10 +182,3 @@ def _aside(function: Any, *arguments: Any) -> Future[None]:
         return executor.submit(function, *arguments)
     finally:
         executor.shutdown(wait=False)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

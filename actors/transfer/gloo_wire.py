@@ -40,7 +40,6 @@ class GlooInitInfo(WeightTransferInitInfo):  # type: ignore[misc, unused-ignore]
     """An engine's side of a new transfer group. Its workers have ranks from ``rank_offset``.
 
     ``segment``: fields of the ``SegmentPlace`` that holds the weights, where memory is shared.
-    ``threads``: with which a worker may load them then: its share of the machine's cores.
     """
 
     address: str
@@ -49,7 +48,6 @@ class GlooInitInfo(WeightTransferInitInfo):  # type: ignore[misc, unused-ignore]
     world_size: int
     bucket_bytes: int
     seconds: float
-    threads: int = 1
     segment: dict[str, Any] | None = None
 
 

@@ -18,7 +18,7 @@ from contracts.config import RunConfig
 from contracts.errors import DeadlineError
 
 pytestmark = pytest.mark.e2e
-DEADLINE = 5.0
+DEADLINE = 4.0
 PHASES = {
     "init": "get_weight_version",
     "start": "start_weight_update",
