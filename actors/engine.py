@@ -104,6 +104,8 @@ def engine_arguments(
         "seed": config.seed,
         "disable_log_stats": True,
         "worker_extension_cls": worker_extension,
+        # Said outright: in a placement group vLLM would look for its workers among Ray's actors.
+        "distributed_executor_backend": "uni" if generators.tensor_parallel == 1 else "mp",
         "weight_transfer_config": {
             "backend": LOCAL_IPC if config.transfer.backend == "ipc" else config.transfer.backend
         },
@@ -114,6 +116,4 @@ def engine_arguments(
         arguments["enable_sleep_mode"] = config.placement == "shared"
     else:
         arguments["kv_cache_memory_bytes"] = int(generators.kv_cache_gib * GIB)
-        if generators.tensor_parallel == 1:
-            arguments["distributed_executor_backend"] = "uni"
     return arguments

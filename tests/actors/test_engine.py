@@ -44,6 +44,7 @@ def test_a_gpu_engine_is_told_nothing_about_cores() -> None:
     arguments = engine_arguments(run, Path("/model"))
     assert arguments["gpu_memory_utilization"] == 0.5
     assert arguments["tensor_parallel_size"] == 2
+    assert arguments["distributed_executor_backend"] == "mp"
     assert "kv_cache_memory_bytes" not in arguments
     assert arguments["enable_sleep_mode"] is False
 
