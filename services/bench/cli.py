@@ -94,8 +94,9 @@ def broadcast(  # noqa: PLR0917 (an option each)
     """Weights from the learner to engines, and a bare gloo broadcast of as many bytes."""
     from rich.console import Console
 
-    from services.bench.broadcast import Plan, bench_broadcast, types_of
+    from services.bench.broadcast import bench_broadcast, types_of
     from services.bench.broadcast_records import show_more
+    from services.bench.broadcast_session import Plan
 
     plan = Plan(
         models=("tiny",) if short else _names(models),
