@@ -42,7 +42,10 @@ class StrategyResult(Record):
     """Share of answers that were none."""
     against_single: Versus | None = None
     against_majority: Versus | None = None
-    """Beside the cheapest majority that samples at least as many tokens; None: none was run."""
+    """Beside the cheapest majority that takes at least as many tokens; None: none was run."""
+    against_mixture: Versus | None = None
+    """At equal tokens: beside the best mixture of single pass and majorities, drawn by lot task by
+    task, that takes as many tokens on average; None: nothing that was run takes as many."""
 
     @property
     def tokens(self) -> float:

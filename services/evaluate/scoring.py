@@ -10,6 +10,9 @@ from services.evaluate.records import Comparison, StrategyResult, Versus
 from services.evaluate.strategies import Outcome, Strategy
 from services.statistics import mean_by_task, paired_difference
 
+PLAIN = ("single", "majority")
+"""Strategies that ask no judge."""
+
 Earned = list[list[float]]
 """For each task, what its answers earned: 1 for a right one, 0 for a wrong one or none."""
 
@@ -55,21 +58,16 @@ class Scored:
 
 
 def results_of(scored: Sequence[Scored], seed: int = 0) -> list[StrategyResult]:
-    """The figures of every strategy, each beside the single pass and a majority as dear."""
-    single = next((one for one in scored if one.strategy.kind == "single"), None)
-    majorities = [one for one in scored if one.strategy.kind == "majority"]
-    majorities.sort(key=lambda one: one.tokens)
-    return [_result(one, single, majorities, seed) for one in scored]
+    """The figures of every strategy, each beside what needs no judge."""
+    plain = [one for one in scored if one.strategy.kind in PLAIN]
+    return [_result(one, plain, seed) for one in scored]
 
 
-def _result(
-    scored: Scored, single: Scored | None, majorities: Sequence[Scored], seed: int
-) -> StrategyResult:
+def _result(scored: Scored, plain: Sequence[Scored], seed: int) -> StrategyResult:
     outcomes, strategy = scored.outcomes, scored.strategy
     accepted = [float(o.accepted) for o in outcomes if o.accepted is not None]
-    dear = next((one for one in majorities if one.tokens >= scored.tokens), None)
-    beside_majority = dear if strategy.kind not in ("single", "majority") else None
-    beside_single = single if strategy.kind != "single" else None
+    single = next((one for one in plain if one.strategy.kind == "single"), None)
+    judged = strategy.kind not in PLAIN
     return StrategyResult(
         kind=strategy.kind,
         label=strategy.label,
@@ -82,8 +80,9 @@ def _result(
         accepted=_mean(accepted) if accepted else None,
         rounds=_mean([float(o.rounds) for o in outcomes]),
         unanswered=_mean([float(reply is None) for o in outcomes for reply in o.chosen]),
-        against_single=_versus(beside_single, scored, seed),
-        against_majority=_versus(beside_majority, scored, seed),
+        against_single=_versus(single, scored, seed) if strategy.kind != "single" else None,
+        against_majority=_versus(_as_dear(scored, plain), scored, seed) if judged else None,
+        against_mixture=_beside_mixture(scored, plain, seed) if judged else None,
     )
 
 
@@ -92,6 +91,37 @@ def _versus(other: Scored | None, this: Scored, seed: int) -> Versus | None:
         return None
     difference = paired_difference(other.earned, this.earned, seed=seed)
     return Versus(label=other.strategy.label, difference=difference)
+
+
+def _as_dear(this: Scored, plain: Sequence[Scored]) -> Scored | None:
+    """The cheapest majority that takes at least as many tokens."""
+    majorities = [one for one in plain if one.strategy.kind == "majority"]
+    dear = [one for one in majorities if one.tokens >= this.tokens]
+    return min(dear, key=lambda one: one.tokens, default=None)
+
+
+def _beside_mixture(this: Scored, plain: Sequence[Scored], seed: int) -> Versus | None:
+    """Beside the best mixture of a cheaper and a dearer strategy at the same mean of tokens."""
+    mixtures = [
+        _mixture(low, high, this.tokens)
+        for low in plain
+        for high in plain
+        if low.tokens <= this.tokens <= high.tokens and low.tokens < high.tokens
+    ]
+    if not mixtures:
+        return None
+    label, earned = max(mixtures, key=lambda mixture: sum(map(sum, mixture[1])))
+    return Versus(label=label, difference=paired_difference(earned, this.earned, seed=seed))
+
+
+def _mixture(low: Scored, high: Scored, tokens: float) -> tuple[str, Earned]:
+    """What a lot between two strategies earns on each task, on average, for ``tokens``."""
+    share = (tokens - low.tokens) / (high.tokens - low.tokens)
+    earned = [
+        [(1 - share) * _mean(cheap) + share * _mean(dear)]
+        for cheap, dear in zip(low.earned, high.earned, strict=True)
+    ]
+    return f"{1 - share:.0%} {low.strategy.label}, {share:.0%} {high.strategy.label}", earned
 
 
 def compare(

@@ -144,7 +144,7 @@ class BestOf:
     def label(self) -> str:
         """Name and settings."""
         name = "weighted vote of" if self.weighted else "best of"
-        return f"{name} {self.samples} ({self.verdicts} verdicts)"
+        return f"{name} {self.samples} ({_verdicts(self.verdicts)})"
 
     def run(self, tasks: Sequence[Task], answerer: Answerer) -> list[Outcome]:
         """See ``Strategy``."""
@@ -203,7 +203,7 @@ class JudgeReflect:
     @property
     def label(self) -> str:
         """Name and settings."""
-        more = f" ({self.verdicts} verdicts)" if self.verdicts > 1 else ""
+        more = f" ({_verdicts(self.verdicts)})" if self.verdicts > 1 else ""
         return f"judge-reflect, {self.samples} rounds{more}"
 
     def run(self, tasks: Sequence[Task], answerer: Answerer) -> list[Outcome]:
@@ -298,6 +298,10 @@ def majority(task: Task, replies: Sequence[Reply], answerer: Answerer) -> Reply 
     """The first reply of the largest class; of equally large ones, the one that came first."""
     classes = alike(task, replies, answerer)
     return max(classes, key=len)[0] if classes else None
+
+
+def _verdicts(count: int) -> str:
+    return "1 verdict" if count == 1 else f"{count} verdicts"
 
 
 def yes_share(verdicts: Sequence[Verdict]) -> float:

@@ -47,7 +47,7 @@ def _strategies(title: str, found: DatasetResult) -> Table:
     table = _table(
         title,
         *("strategy", "accuracy (95 %)", "read", "sampled", "accepted"),
-        *("to single", "to a majority as dear"),
+        *("to single", "to a majority as dear", "at equal tokens"),
     )
     for one in found.strategies:
         table.add_row(
@@ -58,10 +58,12 @@ def _strategies(title: str, found: DatasetResult) -> Table:
             per_cent(one.accepted) if one.accepted is not None else "",
             _points(one.against_single),
             _beside_majority(one.against_majority),
+            _points(one.against_mixture),
         )
     table.caption = (
         "Tokens of a task. Differences in points; * where p < 0.05 (McNemar, or permutations); "
-        "in brackets the k of the majority."
+        "in brackets the k of the majority. At equal tokens: to the best mixture of single pass "
+        "and majorities."
     )
     table.caption_justify = "left"
     if found.too_long:

@@ -86,6 +86,24 @@ def test_the_majority_beside_a_strategy_is_at_least_as_dear() -> None:
     assert alone.against_majority is None
 
 
+def test_at_equal_tokens_the_rival_is_the_best_mixture() -> None:
+    # Two answers, the first of which is right wherever one is, beat a single pass for little more.
+    strategies: list[Strategy] = [Single(2), Majority(2), Majority(40), BestOf(2, 1)]
+    runs = scored(strategies, good=15)
+    found = results_of(runs)
+    best = found[3]
+    assert best.against_mixture is not None
+    low, high = runs[1], runs[2]
+    share = (best.tokens - low.tokens) / (high.tokens - low.tokens)
+    rival = (1 - share) * sum(map(sum, low.earned)) / 30 + share * sum(map(sum, high.earned)) / 30
+    assert best.accuracy.value is not None
+    assert best.against_mixture.difference.value == pytest.approx(best.accuracy.value - rival)
+    assert best.against_mixture.label.endswith("majority of 40")
+    assert found[1].against_mixture is None
+    alone = results_of([runs[0], runs[3]])[1]
+    assert alone.against_mixture is None
+
+
 def test_two_models_are_compared_on_the_tasks_of_both() -> None:
     first, second = scored([Majority(1)], good=10), scored([Majority(1)], good=20)
     (found,) = compare("sums", ("a", "b"), first, second)
