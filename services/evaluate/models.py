@@ -147,6 +147,14 @@ def _of_folder(
     progress: Callable[[str], None],
 ) -> Model:
     """A model folder. One that a run wrote is asked in the manner of that run."""
+    if not folder.is_dir():
+        runs = sorted(path.parent.name for path in RunConfig().runs_dir.glob(f"*/{CONFIG}"))
+        raise UserError(
+            "there is no such run and no such model folder",
+            where=name,
+            remedy=f"give {', '.join(PRESET_OF)}, a Hugging Face model folder, or a run"
+            + (f": {', '.join(runs)}" if runs else ""),
+        )
     near = (folder.parent, folder.parent.parent.parent)
     own = next((path / CONFIG for path in near if (path / CONFIG).is_file()), None)
     settings = _config(config, own, [*overrides, f"model.name={name}"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import get_args
 
 from actors.chat import Chat
@@ -21,6 +22,13 @@ from services.evaluate.strategies import (
     Strategy,
 )
 from services.models.folder import reads_images
+from services.models.tiny_language import Sum
+
+TERSE = "terse"
+"""The style of the tiny model, which has words for nothing but sums."""
+
+LETTERS = 60
+"""Of a question that is quoted in a message."""
 
 KINDS: tuple[str, ...] = get_args(Kind)
 
@@ -126,7 +134,7 @@ def check(plan: Plan) -> None:
 
     Raises:
         UserError: two models or two data sets of one name, images for a model without eyes, or
-            no strategy for tasks.
+            questions that the tiny model has no words for.
     """
     _distinct([model.name for model, _ in plan.everyone], "MODEL")
     for model, datasets in plan.everyone:
@@ -137,6 +145,22 @@ def check(plan: Plan) -> None:
                 f"{shown.name} shows images, and {model.name} reads text only",
                 where=str(model.folder),
                 remedy="use a vision model, or data without images",
+            )
+        if model.config.recycle.style == TERSE:
+            _check_words(model, datasets)
+
+
+def _check_words(model: Model, datasets: Sequence[Dataset]) -> None:
+    for dataset in datasets:
+        asked = [task.question for task in dataset.tasks]
+        asked += [preference.question for preference in dataset.preferences]
+        other = next((question for question in asked if Sum.parse(question) is None), None)
+        if other is not None:
+            raise UserError(
+                f"{model.name} knows sums such as 12+34 only, and {dataset.name} asks "
+                f"{shorten(other, LETTERS)!r}",
+                where="--data",
+                remedy="give it --data arithmetic, or evaluate another model",
             )
 
 

@@ -53,18 +53,11 @@ class Evaluation:
         check(plan)
         plan.out.mkdir(parents=True, exist_ok=True)
         verifiers = first.config.verifiers
-        with (
-            GraderProcesses(workers=verifiers.workers, deadline=verifiers.deadline) as graders,
-            Pools.started(first.config, plan.out / "logs", self.progress) as pools,
-        ):
+        with GraderProcesses(workers=verifiers.workers, deadline=verifiers.deadline) as graders:
             self._read_judge_set(graders)
-            for model, datasets in plan.everyone:
-                with pools.of_model(model) as sampler:
-                    settings = plan.settings_of(model)
-                    asked = EngineAnswerer(sampler, settings, graders, self.progress)
-                    self.measured[model.name] = {
-                        dataset.name: self._measure(model, dataset, asked) for dataset in datasets
-                    }
+            with Pools.started(first.config, plan.out / "logs", self.progress) as pools:
+                for model, datasets in plan.everyone:
+                    self._evaluate(model, datasets, pools, graders)
         return Results(
             command=command,
             seed=plan.seed,
@@ -73,6 +66,16 @@ class Evaluation:
             comparisons=tuple(self._comparisons()),
             versions=versions(),
         )
+
+    def _evaluate(
+        self, model: Model, datasets: Sequence[Dataset], pools: Pools, graders: GraderProcesses
+    ) -> None:
+        """Measure one model on its data sets, on engines of its own."""
+        with pools.of_model(model) as sampler:
+            asked = EngineAnswerer(sampler, self.plan.settings_of(model), graders, self.progress)
+            self.measured[model.name] = {
+                dataset.name: self._measure(model, dataset, asked) for dataset in datasets
+            }
 
     def _measure(self, model: Model, dataset: Dataset, asked: EngineAnswerer) -> Measured:
         plan = self.plan

@@ -104,5 +104,5 @@ def test_a_run_that_never_saved_says_what_to_name(run: Path) -> None:
 
 
 def test_nothing_of_that_name(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no model folder"):
+    with pytest.raises(UserError, match=r"no such run and no such model folder\n.*tiny, smollm2"):
         resolve(str(tmp_path / "nothing"))

@@ -222,8 +222,16 @@ def test_greedily_there_is_nothing_to_choose_from() -> None:
             asked(kinds, 0.0, loop)
 
 
-def plan(folder: Path, *datasets: Dataset, names: tuple[str, ...] = ("m",)) -> Plan:
-    models = tuple(Model(name, folder, RunConfig()) for name in names)
+NATURAL = RunConfig.model_validate({"model": {"name": "x"}, "recycle": {"style": "natural"}})
+
+
+def plan(
+    folder: Path,
+    *datasets: Dataset,
+    names: tuple[str, ...] = ("m",),
+    config: RunConfig = NATURAL,
+) -> Plan:
+    models = tuple(Model(name, folder, config) for name in names)
     return Plan(models, tuple(datasets for _ in models), (Single(1),), folder)
 
 
@@ -234,6 +242,14 @@ def test_images_are_refused_before_a_text_model_is_started(tmp_path: Path) -> No
         check(plan(tmp_path, seen))
     (tmp_path / "config.json").write_text('{"vision_config": {}}')
     check(plan(tmp_path, seen))
+
+
+def test_the_tiny_model_is_not_asked_what_it_has_no_words_for(tmp_path: Path) -> None:
+    sums = Dataset("sums", (Task("t", "12+34", "46"),))
+    check(plan(tmp_path, sums, config=RunConfig()))
+    words = Dataset("words", (*sums.tasks, Task("u", "How many apples are left?", "2")))
+    with pytest.raises(UserError, match="words asks 'How many apples are left"):
+        check(plan(tmp_path, words, config=RunConfig()))
 
 
 def test_names_are_given_once(tmp_path: Path) -> None:
