@@ -18,7 +18,7 @@ from actors.learner_group import LearnerGroup
 from actors.refs import GroupRef
 from actors.waiting import ActorError, wait_for
 from contracts.errors import UserError
-from contracts.types import Completion, Grade, Group, GroupSummary, Reason, VersionSpan
+from contracts.types import Completion, Grade, Group, GroupSummary, Objective, Reason, VersionSpan
 from learner.checkpoint import CheckpointError, claimed, described, newest
 from learner.digests import digests_of
 
@@ -65,6 +65,12 @@ def test_two_ranks_from_start_to_the_death_of_one(
         exported = load_file(tmp_path / "model" / "model.safetensors")
         assert digests_of(exported.items()) == after
         assert (tmp_path / "model" / "README.md").read_text() == "# By two ranks"
+
+        # Every rank takes other weights: with none at all, nothing is trained.
+        learner.weigh(dict.fromkeys(Objective, 0.0))
+        assert learner.update([[group(8, 6), group(9, 6)]]).updates == 0
+        learner.weigh(dict.fromkeys(Objective, 0.5))
+        assert learner.update([[group(8, 6), group(9, 6)]]).updates == 1
 
         pids = [
             wait_for(a.handle.__ray_call__.remote(lambda _: os.getpid()), seconds=60, what="a pid")
