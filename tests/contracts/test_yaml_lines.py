@@ -60,7 +60,7 @@ def test_scalars_are_those_of_yaml_1_2(text, value):
     assert type(parsed) is type(value)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.dictionaries(texts, values))
 def test_what_is_dumped_is_read_back(data):
     assert parse_document(dump(data), "x").data == data
