@@ -6,6 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A slow machine proves nothing wrong.
+settings.register_profile("no time limit", deadline=None)
+settings.load_profile("no time limit")
 
 WORDS = ("<pad>", "<eos>", "<user>", "<assistant>", "<unk>")
 NUMBERS = tuple(str(number) for number in range(100))
