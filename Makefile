@@ -50,7 +50,7 @@ demo: setup ## Set up, then train the tiny model on this machine's CPU
 test: setup ## Set up, then run all tests but the slow ones
 	@$(BIN)/python -m pytest -m "not slow"
 
-slow: setup ## Run the tests that take minutes each: faults and resumed runs
+slow: setup ## Run the slow tests: faults, resumed runs, several nodes, benchmarks
 	@$(BIN)/python -m pytest -m slow
 
 unit: setup ## Run the quick tests only

@@ -28,6 +28,7 @@ def test_completions_are_routed_without_a_model(tmp_path: Path) -> None:
     assert {first.unit, last.unit} == {"MiB"}
 
 
+@pytest.mark.slow
 def test_a_generator_is_measured_beside_vllm_alone(tmp_path: Path) -> None:
     result = bench(tmp_path, "generate")
     assert [(c.model, c.variant) for c in result.cases] == [
@@ -39,6 +40,7 @@ def test_a_generator_is_measured_beside_vllm_alone(tmp_path: Path) -> None:
     assert ratio.median == pytest.approx(ours.median / bare.median)
 
 
+@pytest.mark.slow
 def test_whole_steps_are_measured_beside_trl(tmp_path: Path) -> None:
     file = tmp_path / "loop.json"
     arguments = ["bench", "loop", "--short", "--mixes", "solve", "--json", str(file)]

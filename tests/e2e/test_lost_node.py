@@ -28,7 +28,7 @@ from contracts.config import RunConfig
 from contracts.types import Group
 from services.rollouts import Rollouts
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 HERE, FAR = {"resources": {"here": 1}}, {"resources": {"far": 1}}
 PROMPTS = [prompt(f"{i} + {i}", i) for i in range(12)]
 

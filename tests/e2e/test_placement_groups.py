@@ -15,7 +15,7 @@ from actors.placement import NODE_GROUP, Placement
 from actors.waiting import wait_for
 from contracts.errors import DeadlineError
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 SECONDS = 120.0
 
 

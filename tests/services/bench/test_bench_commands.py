@@ -26,6 +26,7 @@ def coevolve(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_learner(tmp_path):
     file = tmp_path / "learner.json"
     done = coevolve("learner", "--short", "--threads", "1", "--json", str(file))
@@ -53,6 +54,7 @@ def test_learner(tmp_path):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_memory(tmp_path):
     file = tmp_path / "memory.json"
     done = coevolve("memory", "--tokens", "512,2048", "--threads", "1", "--json", str(file))

@@ -78,7 +78,7 @@ def test_types_that_are_none_are_refused():
 def test_the_bare_broadcast_is_timed_across_its_processes(tmp_path):
     with bare_broadcast(2, 1 << 20, tmp_path) as bare:
         seconds = [bare.turn() for _ in range(3)]
-    assert all(0 < one < 60 for one in seconds)
+    assert min(seconds) > 0
 
 
 @pytest.mark.e2e
