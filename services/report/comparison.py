@@ -25,6 +25,9 @@ from services.statistics import Score
 
 MOST_RUNS = len(curves.RUN_COLOURS)
 
+PLACES = ("name", "runs_dir", "cache_dir")
+"""Fields that say where a run is, which is no difference between runs."""
+
 JUDGE_TITLES = {
     "judge_accuracy": "Judging one answer",
     "judge_true_positive_rate": "Right answers called right",
@@ -263,7 +266,7 @@ def differences(columns: Sequence[Column]) -> Iterator[tuple[str, list[str]]]:
     flat = [dict(_flat(yaml.safe_load(column.run.config_text) or {})) for column in columns]
     for field in sorted({field for values in flat for field in values}):
         found = [json.dumps(v[field], ensure_ascii=False) if field in v else "" for v in flat]
-        if len(set(found)) > 1 and field != "name":
+        if len(set(found)) > 1 and field not in PLACES:
             yield field, found
 
 
