@@ -36,7 +36,7 @@ class LocalIPCTrainer(IPCTrainerWeightTransferEngine):  # type: ignore[misc, unu
         torch.cuda.ipc_collect()  # type: ignore[no-untyped-call]
 
     def _do_send(self, **update: Any) -> None:
-        """Send the handles of one bucket."""
+        """Send the handle of one bucket."""
         self.client.update_weights(asdict(PackedUpdate.of(update)))
 
 

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 
 from actors.engine import LOCAL_IPC
-from actors.transfer.ipc_engine import LocalIPCEngine
+from actors.transfer.ipc_engine import LocalIPCEngine, PackedUpdate
 from actors.transfer.ipc_trainer import LocalIPCTrainer, buffer_bytes
 from actors.transfer.registry import register_backends
+from contracts.errors import IntegrityError
 from learner.weights import WeightMeta
 
-HANDLE = {"GPU-1": (torch.Tensor, torch.Size([4]), (1,), torch.float32, 0, b"handle", True)}
+SHARED = (
+    *(torch.Tensor, torch.Size([64]), (1,), 0, torch.storage.TypedStorage, torch.uint8),
+    *(0, b"memory", 64, 0, False, b"counter", 3, b"event", True),
+)
+"""What ``reduce_tensor`` gives of a buffer on a GPU."""
+HANDLE = {"GPU-1": SHARED}
 UPDATE = {
     "names": ["a.weight", "b.weight"],
     "dtype_names": ["float32", "bfloat16"],
@@ -41,14 +48,21 @@ def trainer() -> LocalIPCTrainer:
     return made
 
 
-def test_a_bucket_crosses_as_plain_bytes_and_comes_out_whole() -> None:
+def test_a_bucket_crosses_in_plain_values_and_comes_out_whole() -> None:
     sender = trainer()
     sender._do_send(**UPDATE)
     (sent,) = sender.client.sent
-    assert [type(value) for value in sent.values()] == [bytes]
+    # As vLLM's channel passes it on: msgpack, and nothing that it would have to pickle.
+    arrived = msgspec.msgpack.decode(msgspec.msgpack.encode(sent))
     engine = LocalIPCEngine.__new__(LocalIPCEngine)
-    update = engine.parse_update_info(sent).update
+    update = engine.parse_update_info(arrived).update
     assert {name: getattr(update, name) for name in UPDATE} == UPDATE
+
+
+@pytest.mark.parametrize("handle", [SHARED[:-1], (torch.nn.Parameter, *SHARED[1:])])
+def test_memory_in_another_form_is_refused(handle: tuple[Any, ...]) -> None:
+    with pytest.raises(IntegrityError, match="in an unknown form"):
+        PackedUpdate.of({**UPDATE, "ipc_handles": {"GPU-1": handle}})
 
 
 def test_no_rank_takes_part_in_a_collective(monkeypatch: pytest.MonkeyPatch) -> None:
