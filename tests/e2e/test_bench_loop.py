@@ -22,10 +22,16 @@ def bench(tmp_path: Path, name: str) -> Benchmark:
 
 def test_completions_are_routed_without_a_model(tmp_path: Path) -> None:
     result = bench(tmp_path, "routing")
-    loop, first, last = result.cases
+    loop, *memory = result.cases
     assert (loop.variant, loop.unit) == ("loop", "completions/s")
     assert loop.min > 0
-    assert {first.unit, last.unit} == {"MiB"}
+    assert {one.unit for one in memory} == {"MiB"}
+    assert [one.variant for one in memory] == [
+        f"{name}, {when} tenth"
+        for name in ("driver", "verifiers", "recycler")
+        for when in ("first", "middle", "last")
+    ]
+    assert min(one.min for one in memory) > 10
 
 
 @pytest.mark.slow
