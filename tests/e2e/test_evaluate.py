@@ -94,6 +94,7 @@ def test_a_question_is_answered_piece_by_piece(config: Path, random_model_folder
     assert done.stderr.strip() == ""
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_question_in_order(config: Path, random_model_folder: Path) -> None:
     process = subprocess.Popen(
         command("ask", random_model_folder, "12+34", "--config", config, "--rounds", 500),

@@ -72,6 +72,7 @@ def test_a_bfloat16_engine_from_start_to_sudden_end(
     assert gone(processes, 30)
 
 
+@pytest.mark.slow
 def test_nothing_outlives_a_killed_driver(tmp_path: Path, random_model_folder: Path) -> None:
     command = [sys.executable, "-c", DRIVER, str(tmp_path), str(random_model_folder)]
     path = os.pathsep.join([str(Path(__file__).parent), str(Path.cwd())])

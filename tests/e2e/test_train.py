@@ -116,7 +116,9 @@ def test_two_generators_and_two_ranks_agree_at_every_version(folder: Path) -> No
     assert [m.version for m in run.metrics] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("when", ["at_once", "between_batches"])
+@pytest.mark.parametrize(
+    "when", ["at_once", pytest.param("between_batches", marks=pytest.mark.slow)]
+)
 def test_a_run_ahead_of_the_learner_keeps_its_truths(folder: Path, when: str) -> None:
     """Truths 1, 5, 6 and 7 with weights that change while answers are being sampled."""
     path = train(
