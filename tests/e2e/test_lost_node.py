@@ -37,7 +37,6 @@ PROMPTS = [prompt(f"{i} + {i}", i) for i in range(12)]
 def cluster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """A head and a second node, each of one CPU; joined as a run joins a cluster."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("PYTHONPATH", str(request.path.parent))
     # A dead node is noticed in two seconds instead of ten.
     settings = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
@@ -95,8 +94,13 @@ def config_of(count: int) -> RunConfig:
 
 
 def take_away(cluster: Cluster) -> None:
-    """End the far node at once, as a machine ends whose power goes."""
-    cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+    """End the far node at once, as a machine ends whose power goes, and wait until Ray knows."""
+    node = next(iter(cluster.worker_nodes))
+    cluster.remove_node(node, allow_graceful=False)
+    end = time.monotonic() + 60
+    while any(one["Alive"] and one["NodeID"] == node.node_id for one in ray.nodes()):
+        assert time.monotonic() < end, "Ray has not noticed within 60 s that a node is gone"
+        time.sleep(0.1)
 
 
 def whole(found: Sequence) -> list[Group]:

@@ -24,7 +24,6 @@ def gpus() -> Iterator[None]:
     """A session with four GPUs that are not there, on a node with a label."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_AUTH_MODE", "disabled")
         ray.init(
             address="local",
             num_cpus=8,
