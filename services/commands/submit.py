@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -59,6 +60,8 @@ def submit(
     if not follow:
         typer.echo(sent.hints)
         return
+    # A command that a shell starts in the background is told to ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         code = cluster.follow(sent, lambda lines: typer.echo(lines, nl=False))
     except KeyboardInterrupt:
