@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from contracts.config import RunConfig
 from contracts.errors import UserError
 from services.bench.learner import TRL
 from services.bench.loop_work import PRESETS, STALENESS, STEPS, LoopWork, loop_config
@@ -98,24 +99,29 @@ def works_of(plan: LoopPlan, model: str, mix: str, scratch: Path, say: Say) -> l
             raise UserError(
                 f"{value!r} is not known", where=where, remedy=f"use {', '.join(known)}"
             )
-    works = []
-    for name, variants in MIXES[mix].items():
-        if name == TRLS and installed("trl") is None:
-            say(f"TRL is not installed and is left out (pip install --no-deps trl=={TRL})")
-            continue
-        config = loop_config(model, mix, name, scratch / "runs", plan.threads)
-        tasks = load_tasks(config.tasks, config.recycle.style).train
-        # Here, and not in its process: a child may have no children of its own.
-        folder = prepare_model(
-            config.model,
-            config.cache_dir,
-            log=config.cache_dir / "build.log",
-            questions=[task.question for task in tasks],
-            progress=say,
-        ).folder
-        steps = plan.steps or STEPS[model]
-        works.append(LoopWork(name, variants, mix, model, folder, config, steps))
-    return works
+    names = [name for name in MIXES[mix] if name != TRLS or installed("trl") is not None]
+    if len(names) < len(MIXES[mix]):
+        say(f"TRL is not installed and is left out (pip install --no-deps trl=={TRL})")
+    configs = {
+        name: loop_config(model, mix, name, scratch / "runs", plan.threads) for name in names
+    }
+    # All run the same model. Here, and not in its process: a child may have no children of its own.
+    folder = _model_folder(configs[OURS], say)
+    steps = plan.steps or STEPS[model]
+    return [
+        LoopWork(name, MIXES[mix][name], mix, model, folder, configs[name], steps) for name in names
+    ]
+
+
+def _model_folder(config: RunConfig, say: Say) -> Path:
+    tasks = load_tasks(config.tasks, config.recycle.style).train
+    return prepare_model(
+        config.model,
+        config.cache_dir,
+        log=config.cache_dir / "build.log",
+        questions=[task.question for task in tasks],
+        progress=say,
+    ).folder
 
 
 def measure(

@@ -16,40 +16,25 @@ from contracts.types import Prompt
 from recycler.recycle import solve_prompt
 from services.bench.loop_work import LoopWork
 from services.bench.processes import Turns
-from services.bench.variants import BETAS
+from services.bench.variants.trl_settings import grpo_config
 from services.tasks import load_tasks
 
 
 def settings(work: LoopWork, folder: str) -> Any:
     """TRL's configuration for ``work``. A micro-batch is two groups: the fastest size here."""
-    from trl.trainer.grpo_config import GRPOConfig
-
     config, size = work.config, work.config.sampling.completions
-    return GRPOConfig(
-        output_dir=folder,
-        use_cpu=True,
+    return grpo_config(
+        folder,
         bf16=False,
         per_device_train_batch_size=2 * size,
         gradient_accumulation_steps=config.tasks_per_step // 2,
         num_generations=size,
         max_completion_length=config.sampling.max_tokens,
         temperature=config.sampling.temperature,
-        max_steps=1_000_000,
         learning_rate=config.learner.learning_rate,
-        lr_scheduler_type="constant",
-        adam_beta1=BETAS[0],
-        adam_beta2=BETAS[1],
         max_grad_norm=config.learner.gradient_clip,
         epsilon=config.learner.clip_low,
-        loss_type="dapo",
         beta=config.learner.kl_coefficient,
-        gradient_checkpointing=False,
-        shuffle_dataset=False,
-        optim="adamw_torch_fused",
-        save_strategy="no",
-        logging_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
     )
 
 

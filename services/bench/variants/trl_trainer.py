@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from services.bench.processes import Turns
-from services.bench.variants import BETAS, CLIP, GRADIENT_CLIP, LEARNING_RATE
+from services.bench.variants import CLIP, GRADIENT_CLIP, LEARNING_RATE
+from services.bench.variants.trl_settings import grpo_config
 from services.bench.workload import Work, rollouts
 
 AUTOCAST = "trl_autocast"
@@ -42,32 +43,17 @@ def given(work: Work) -> dict[str, Tensor]:
 
 def settings(work: Work, folder: str) -> Any:
     """TRL's configuration for ``work``."""
-    from trl.trainer.grpo_config import GRPOConfig
-
-    return GRPOConfig(
-        output_dir=folder,
-        use_cpu=True,
+    return grpo_config(
+        folder,
         bf16=work.variant == AUTOCAST,
         per_device_train_batch_size=work.size,
         gradient_accumulation_steps=work.groups,
         num_generations=work.size,
         max_completion_length=work.mix.completion,
-        max_steps=1_000_000,
         learning_rate=LEARNING_RATE,
-        lr_scheduler_type="constant",
-        adam_beta1=BETAS[0],
-        adam_beta2=BETAS[1],
         max_grad_norm=GRADIENT_CLIP,
         epsilon=CLIP,
-        loss_type="dapo",
         beta=0.0,
-        gradient_checkpointing=False,
-        shuffle_dataset=False,
-        optim="adamw_torch_fused",
-        save_strategy="no",
-        logging_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
     )
 
 
