@@ -285,6 +285,20 @@ the model itself has just answered. A better judge rises on both, a drifting set
 
 class EvaluationRecord(Record):
     """A line of ``evaluations.jsonl``: held-out scores after ``step`` steps."""
+JUDGE_SCORES = (
+    "balanced_accuracy",
+    "true_positive_rate",
+    "false_positive_rate",
+    "yes_rate",
+    "pairwise_accuracy",
+    "pairwise_consistency",
+    "pairwise_first_rate",
+    "reflection_fix",
+    "reflection_keep",
+    "reflection_break",
+)
+"""The scores of a ``JudgeRecord`` that are shares of trials, in the order they are shown."""
+
 
     step: int
     mode: Literal["sampled", "greedy"]

@@ -10,8 +10,10 @@ class TransferReport:
     """One broadcast: its version, the bytes of the weights, seconds by phase.
 
     Phases are ``start``, ``transfer`` and ``finish``; ``init`` where a group was made for it.
+    ``generators``: that it reached; 0: not known.
     """
 
     version: int
     bytes: int
     seconds: dict[str, float]
+    generators: int = 0

@@ -166,6 +166,14 @@ BUDGET = Alert(
     "Actors of one kind have been restarted so often that few restarts are left.",
 )
 
+FEWER = Alert(
+    "CoevolveGeneratorsMissing",
+    ((Condition(selector("sync_generators"), "<", selector("planned_generators")),),),
+    "10m",
+    "warning",
+    "Fewer generators sample than the run is to have: a machine was lost, or has no room.",
+)
+
 STALLED = Alert(
     "CoevolveStepStalled",
     (
@@ -205,6 +213,7 @@ ALERTS = (
     STUCK,
     SYNC,
     BUDGET,
+    FEWER,
     STALLED,
     CHECKPOINT,
 )

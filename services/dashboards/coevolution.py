@@ -7,6 +7,17 @@ from services.dashboards.panels import Dashboard, Panel, Query, chosen, rate
 BY_OBJECTIVE = "{{run}} {{objective}}"
 
 
+def _held_out_judge(*scores: str) -> tuple[Query, ...]:
+    """Sampled scores of judging, by the set of answers."""
+    return tuple(
+        Query(
+            chosen("held_out_judge_ratio", mode="sampled", score=score),
+            f"{{{{run}}}} {{{{set}}}}{'' if len(scores) == 1 else ' {{score}}'}",
+        )
+        for score in scores
+    )
+
+
 def _by_objective(name: str) -> tuple[Query, ...]:
     return (Query(chosen(name), BY_OBJECTIVE),)
 
@@ -137,6 +148,57 @@ _JUDGE = (
     ),
 )
 
+_HELD_OUT_JUDGE = (
+    Panel(
+        "Judging held-out answers",
+        "Both sets rise from 50 %, which is chance. The fixed set alone tells a better judge from "
+        "answers that are easier to judge.",
+        _held_out_judge("balanced_accuracy"),
+        unit="percentunit",
+        low=0,
+        high=1,
+    ),
+    Panel(
+        "Yes to held-out answers, right and wrong",
+        "True positives rise towards 100 %, false positives fall towards 0, on both sets.",
+        _held_out_judge("true_positive_rate", "false_positive_rate"),
+        unit="percentunit",
+        low=0,
+        high=1,
+    ),
+    Panel(
+        "Share of yes on held-out answers",
+        "Near 50 % on the fixed set, half of which is right; near the model's accuracy on its own.",
+        _held_out_judge("yes_rate"),
+        unit="percentunit",
+        low=0,
+        high=1,
+    ),
+    Panel(
+        "Calibration error on held-out answers",
+        "Falls, and is below 10 % of a judge whose share of yes can be taken for a probability.",
+        (Query(chosen("held_out_calibration_error_ratio"), "{{run}} {{set}}"),),
+        unit="percentunit",
+        low=0,
+    ),
+    Panel(
+        "Choosing between two held-out answers",
+        "Right choices and the same choice in both orders rise; half fall on the first answer.",
+        _held_out_judge("pairwise_accuracy", "pairwise_consistency", "pairwise_first_rate"),
+        unit="percentunit",
+        low=0,
+        high=1,
+    ),
+    Panel(
+        "Reflecting on held-out answers",
+        "Mending (fix) rises, keeping stays high, breaking stays far below mending.",
+        _held_out_judge("reflection_fix", "reflection_keep", "reflection_break"),
+        unit="percentunit",
+        low=0,
+        high=1,
+    ),
+)
+
 _REFLECTION = (
     Panel(
         "What reflection does",
@@ -227,6 +289,7 @@ COEVOLUTION = Dashboard(
     rows={
         "Is it learning?": _LEARNING,
         "Is the judge honest?": _JUDGE,
+        "Is it honest on held-out answers?": _HELD_OUT_JUDGE,
         "Does reflection help?": _REFLECTION,
         "Is training stable?": _STABILITY,
     },

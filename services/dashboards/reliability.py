@@ -44,6 +44,15 @@ _ALIVE = (
         low=0,
     ),
     Panel(
+        "Generators",
+        "As many sample as are planned; fewer are what is left after a machine was lost.",
+        (
+            Query(chosen("sync_generators"), "{{run}} sample"),
+            Query(chosen("planned_generators"), "{{run}} planned"),
+        ),
+        low=0,
+    ),
+    Panel(
         "Scrape targets up",
         "All that there are.",
         (Query(f"sum by (cluster, job) (up{{{CHOSEN_TARGET}}})", "{{cluster}} {{job}}"),),

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from actors.transfer.client import Phase as SyncPhase
 from contracts.types import Objective, Reason
-from services.records import MORE_SCORES, SCORES
+from services.records import JUDGE_SCORES, MORE_SCORES, SCORES, JudgedSet
 
 PREFIX = "coevolve_"
 OTHER = "other"
@@ -31,10 +31,10 @@ ACTIVITIES = (
     "evaluating",
     "saving",
 )
-FAULTS = ("generators", "verifiers", "recycler", "answers", "broadcast", "run")
+BUDGETS = ("generators", "verifiers", "recycler", "answers", "broadcast")
+FAULTS = (*BUDGETS, "run", "machines")
 """Kinds of ``actors.faults.Fault``: restarts of actors, answers lost with a machine and asked for
-again, repeated broadcasts, resumes of a run."""
-BUDGETS = FAULTS[:-1]
+again, repeated broadcasts, resumes of a run, machines that a generator waits for."""
 DROPPED = ("all_right", "all_wrong", "equal_rewards", "stale")
 KINDS = ("pointwise", "pairwise", "reflect")
 LABELS = ("yes", "no", "A", "B", "right", "wrong")
@@ -86,6 +86,20 @@ _ACCURACY = (
         "Score on held-out tasks, sampled or greedy.",
         mode=("sampled", "greedy"),
         score=(*SCORES, *MORE_SCORES),
+    ),
+    _gauge(
+        "held_out_judge_ratio",
+        "Judging in the last evaluation, by the set of answers judged: a fixed one of the initial "
+        "model's, or the model's own. Consistency is the same choice of two in both orders.",
+        mode=("sampled", "greedy"),
+        score=JUDGE_SCORES,
+        set=get_args(JudgedSet),
+    ),
+    _gauge(
+        "held_out_calibration_error_ratio",
+        "Expected calibration error of the share of yes among repeated verdicts on one held-out "
+        "answer.",
+        set=get_args(JudgedSet),
     ),
     _gauge("judge_true_positive_ratio", "Share of right answers that the judge calls right."),
     _gauge("judge_false_positive_ratio", "Share of wrong answers that the judge calls right."),
@@ -183,6 +197,8 @@ _SYNC = (
         "sync_phase_seconds", "Seconds of the last broadcast by phase.", phase=get_args(SyncPhase)
     ),
     _gauge("sync_bytes", "Bytes of the weights in the last broadcast."),
+    _gauge("sync_generators", "Generators that the last broadcast reached: those that sample."),
+    _gauge("planned_generators", "Generators that the run is to have."),
     _counter("syncs", "Broadcasts of weights to all generators."),
     _counter("sync_seconds", "Seconds of all broadcasts by phase.", phase=get_args(SyncPhase)),
 )
@@ -191,7 +207,7 @@ _FAULTS = (
     _counter(
         "faults",
         "Faults that were mended: actors restarted, broadcasts repeated, the run taken up from "
-        "its checkpoint.",
+        "its checkpoint; machines: a generator waits for one, the others go on.",
         kind=FAULTS,
     ),
     _counter("timeouts", "Faults that were a deadline passed.", kind=FAULTS),

@@ -19,7 +19,7 @@ from contracts.errors import DeadlineError
 from services.metrics.catalogue import ACTIVITIES, BUDGETS
 from services.metrics.series import Key, Series
 from services.metrics.sinks import Writer, writers
-from services.records import EvaluationRecord, StepMetrics, StepTiming, Update
+from services.records import JUDGE_SCORES, EvaluationRecord, StepMetrics, StepTiming, Update
 from services.run_folder import COUNTERS
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ class Metrics:
     def sync(self, report: TransferReport) -> None:
         """Take in a broadcast of weights."""
         self._series.set("sync_bytes", report.bytes)
+        self._series.set("sync_generators", report.generators or None)
         for phase, seconds in report.seconds.items():
             self._series.set("sync_phase_seconds", seconds, phase)
         amounts: dict[Key, float] = {
@@ -157,6 +158,7 @@ class Metrics:
         series.set("step", 0)
         series.set("step_seconds", 0)
         series.set("planned_steps", config.steps)
+        series.set("planned_generators", config.generators.count)
         series.set("staleness_limit_versions", config.max_staleness)
         series.set("checkpoint_interval_steps", config.checkpoints.every)
         if config.checkpoints.every:
@@ -246,6 +248,12 @@ class Metrics:
     def _scores(self, evaluation: EvaluationRecord) -> None:
         for name, score in evaluation.scores.items():
             self._series.set("held_out_ratio", score.value, evaluation.mode, name)
+        for judged, record in evaluation.judge.items():
+            for name in JUDGE_SCORES:
+                value = getattr(record, name).value
+                self._series.set("held_out_judge_ratio", value, evaluation.mode, name, judged)
+            error = record.calibration_error
+            self._series.set("held_out_calibration_error_ratio", error, judged)
 
 
 def _amounts(metrics: StepMetrics, timing: StepTiming) -> dict[Key, float]:

@@ -58,6 +58,7 @@ class WeightsAndBiases:
     def __init__(self, settings: MetricsConfig, run: str, folder: Path) -> None:
         import wandb
 
+        self._wandb = wandb
         self._run: Any = wandb.init(
             project=settings.wandb_project,
             name=run,
@@ -85,8 +86,9 @@ class WeightsAndBiases:
         self._run.log({**figures, "step": step})
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is left. wandb's own process has written it when it has ended, no sooner."""
         self._run.finish()
+        self._wandb.teardown()
 
 
 def writers(settings: MetricsConfig, run: str, folder: Path, step: int) -> list[Writer]:

@@ -6,10 +6,13 @@ import numpy as np
 
 from contracts.types import Objective, Reason
 from services.records import (
+    JudgedSet,
     JudgeRates,
+    JudgeRecord,
     ObjectiveUpdate,
     Recycled,
     ReflectionRates,
+    Reliability,
     Staleness,
     Update,
 )
@@ -69,7 +72,47 @@ def evaluation(draw, step: int, share: float, mode: str, tasks: int) -> Evaluati
         "reflection_fix_rate": proportion(*hits(draw, rate["fix"], tasks)),
         "reflection_keep_rate": proportion(*hits(draw, rate["keep"], tasks)),
     }
-    return EvaluationRecord(step=step, mode=mode, tasks=tasks, scores=scores)
+    sets: dict[JudgedSet, JudgeRecord] = {
+        "fixed": judged(draw, rate, tasks, pairs=True),
+        "own": judged(draw, rate, tasks, pairs=False),
+    }
+    return EvaluationRecord(step=step, mode=mode, tasks=tasks, scores=scores, judge=sets)
+
+
+def judged(draw, rate: dict[str, float], n: int, *, pairs: bool) -> JudgeRecord:
+    """Judging of ``n`` right and ``n`` wrong answers. A model's own ones are not put in pairs."""
+    right, wrong = hits(draw, rate["pointwise"] + 0.05, n), hits(draw, rate["pointwise"] - 0.05, n)
+    bins = [
+        Reliability(
+            low=low,
+            high=low + 0.25,
+            confidence=low + 0.125,
+            accuracy=proportion(*hits(draw, 0.5 + (low - 0.375) * rate["pointwise"], n // 2)),
+        )
+        for low in (0.0, 0.25, 0.5, 0.75)
+    ]
+    record = JudgeRecord(
+        candidates=2 * n,
+        verdicts=2 * n,
+        balanced_accuracy=balanced_accuracy(*right, *wrong),
+        true_positive_rate=proportion(*right),
+        false_positive_rate=proportion(n - wrong[0], n),
+        yes_rate=proportion(right[0] + n - wrong[0], 2 * n),
+    )
+    if not pairs:
+        return record
+    more = {
+        "verdicts": 8 * n,
+        "calibration_error": 0.4 * (1 - rate["pointwise"]),
+        "reliability": tuple(bins),
+        "pairwise_accuracy": proportion(*hits(draw, rate["pairwise"], n)),
+        "pairwise_consistency": proportion(*hits(draw, rate["pairwise"], n)),
+        "pairwise_first_rate": proportion(*hits(draw, 0.52, n)),
+        "reflection_fix": proportion(*hits(draw, rate["fix"], n)),
+        "reflection_keep": proportion(*hits(draw, rate["keep"], n)),
+        "reflection_break": proportion(*hits(draw, 1 - rate["keep"], n)),
+    }
+    return record.model_copy(update=more)
 
 
 def objective_update(draw, share: float) -> ObjectiveUpdate:

@@ -58,6 +58,9 @@ HEALTHY: Series = {
     'faults_total{kind="broadcast"}': constant(0),
     'faults_total{kind="generators"}': f"0x200 1x{MINUTES - 200}",
     'restart_budget_used_ratio{kind="generators"}': f"0x200 0.2x10 0x{MINUTES - 210}",
+    # One was gone for a moment.
+    "sync_generators": f"4x200 3x5 4x{MINUTES - 205}",
+    "planned_generators": constant(4),
     "progress_timestamp_seconds": clock(),
     "step_seconds": constant(STEP_SECONDS),
     "checkpoint_timestamp_seconds": " ".join(f"{1500 * n}x24" for n in range(MINUTES // 25 + 1)),
@@ -105,6 +108,10 @@ SIGNATURES: dict[str, tuple[str, Series]] = {
     "many restarts": (
         "CoevolveRestartBudgetLow",
         {'restart_budget_used_ratio{kind="generators"}': turning(0.2, 0.8)},
+    ),
+    "a generator whose machine is gone": (
+        "CoevolveGeneratorsMissing",
+        {"sync_generators": turning(4, 3)},
     ),
     "a step that does not end": (
         "CoevolveStepStalled",

@@ -21,6 +21,8 @@ from contracts.types import Objective
 from services.metrics import Metrics
 from services.metrics.catalogue import MEASURES, OTHER, PREFIX
 from services.metrics.page import PAGE, page
+from services.records import JUDGE_SCORES, JudgeRecord
+from services.statistics import Score
 
 Samples = dict[str, float]
 """By name and label values without that of the run: ``reward_mean/solve``."""
@@ -60,7 +62,7 @@ def test_everything_that_happens_can_be_scraped():
     for done, clock in steps(2):
         given.step(done, clock)
     given.evaluation(evaluation(np.random.default_rng(0), 2, 0.5, "greedy", 512))
-    given.sync(TransferReport(3, 1200, {"start": 0.1, "transfer": 0.5, "finish": 0.1}))
+    given.sync(TransferReport(3, 1200, {"start": 0.1, "transfer": 0.5, "finish": 0.1}, 2))
     given.checkpoint(2, 1.5)
     seen = scraped(given)
     assert seen["step"] == 2
@@ -73,9 +75,31 @@ def test_everything_that_happens_can_be_scraped():
     assert seen["syncs_total"] == 1
     assert seen["sync_seconds_total/transfer"] == 0.5
     assert seen["sync_bytes"] == 1200
+    assert seen["sync_generators"] == 2
+    assert seen["planned_generators"] == 1
     assert seen["checkpoint_step"] == 2
     assert 0 < seen["held_out_ratio/greedy/policy_accuracy"] < 1
     assert seen["phase_seconds_total/generate"] > seen["step_phase_seconds/generate"]
+
+
+def test_judging_of_held_out_answers_is_there_by_the_set_of_answers():
+    given = facade()
+    found = evaluation(np.random.default_rng(0), 2, 0.5, "sampled", 512)
+    given.evaluation(found)
+    seen = scraped(given)
+    for judged, record in found.judge.items():
+        for name in JUDGE_SCORES:
+            value = getattr(record, name).value
+            assert seen.get(f"held_out_judge_ratio/sampled/{name}/{judged}") == value
+        error = seen.get(f"held_out_calibration_error_ratio/{judged}")
+        assert error == record.calibration_error
+    assert seen["held_out_judge_ratio/sampled/balanced_accuracy/own"] > 0
+    assert seen["held_out_judge_ratio/sampled/pairwise_consistency/fixed"] > 0
+
+
+def test_every_score_of_judging_is_in_the_catalogue():
+    scores = {name for name, kind in JudgeRecord.model_fields.items() if kind.annotation is Score}
+    assert scores == set(JUDGE_SCORES)
 
 
 def test_names_and_labels_are_those_of_the_catalogue_and_bounded():
