@@ -278,13 +278,6 @@ class JudgeRecord(Record):
     """Share of right answers that it made wrong, or did not answer."""
 
 
-JudgedSet = Literal["fixed", "own"]
-"""``fixed``: candidates of the initial model, the same in every evaluation of a run. ``own``: what
-the model itself has just answered. A better judge rises on both, a drifting set moves one."""
-
-
-class EvaluationRecord(Record):
-    """A line of ``evaluations.jsonl``: held-out scores after ``step`` steps."""
 JUDGE_SCORES = (
     "balanced_accuracy",
     "true_positive_rate",
@@ -299,6 +292,13 @@ JUDGE_SCORES = (
 )
 """The scores of a ``JudgeRecord`` that are shares of trials, in the order they are shown."""
 
+JudgedSet = Literal["fixed", "own"]
+"""``fixed``: candidates of the initial model, the same in every evaluation of a run. ``own``: what
+the model itself has just answered. A better judge rises on both, a drifting set moves one."""
+
+
+class EvaluationRecord(Record):
+    """A line of ``evaluations.jsonl``: held-out scores after ``step`` steps."""
 
     step: int
     mode: Literal["sampled", "greedy"]
