@@ -165,6 +165,21 @@ class RecycleConfig(Section):
     """Share of prompts that show the whole completion; the rest show the final answer only."""
     longest_answer: Count = 64
     """Longest answer that is shown, in bytes, and so in tokens; longer ones are not recycled."""
+    answered: bool = True
+    """Off: recycled prompts are not answered, but written to `recycled.jsonl` of the run folder,
+    for a judge that is trained apart from the policy."""
+    prompts_of: Path | None = None
+    """Folder of a run with `recycle.answered` off: its prompts are answered, step by step, and no
+    tasks are solved. The judge that is trained apart."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.prompts_of is not None and not (self.enabled and self.answered):
+            raise ValueError(
+                "recycle.prompts_of needs recycle.enabled and recycle.answered: those prompts are "
+                "all that the run trains on"
+            )
+        return self
 
 
 class GeneratorConfig(Section):
@@ -324,6 +339,19 @@ class EvaluationConfig(Section):
     candidates are those of the first `tasks_between` tasks."""
 
 
+class BudgetConfig(Section):
+    """What a run may use up: it ends with the step that reaches the first of these, at the latest
+    after `steps`. The learning rate's schedule counts `steps` all the same. Evaluations are free.
+    """
+
+    sampled_tokens: Count | None = None
+    """Completion tokens, of all objectives."""
+    trained_tokens: Count | None = None
+    """Completion tokens that were trained on."""
+    seconds: Seconds | None = None
+    """Wall-clock of the steps."""
+
+
 class FaultConfig(Section):
     """What is put up with before a run ends."""
 
@@ -426,6 +454,8 @@ class RunConfig(Section):
     """Seed of everything random in the run."""
     steps: Count = 100
     """Steps: one batch of groups in, one new weight version out."""
+    budget: BudgetConfig = BudgetConfig()
+    """What ends the run before."""
     tasks_per_step: Count = 32
     """Tasks solved per step."""
     schedule: Literal["merged", "sequential"] = "merged"
@@ -529,7 +559,9 @@ class RunConfig(Section):
     @property
     def batches_per_step(self) -> int:
         """Batches trained per step, each making a weight version: the paper's order has two."""
-        return 2 if self.schedule == "sequential" and self.recycle.enabled else 1
+        recycle = self.recycle
+        both = recycle.enabled and recycle.answered and recycle.prompts_of is None
+        return 2 if self.schedule == "sequential" and both else 1
 
     @property
     def total_updates(self) -> int:

@@ -51,12 +51,13 @@ def audit(folder: Path) -> Audit:
     config = load_config(folder / CONFIG)
     tasks = read_task_ids(folder)
     ledger = [line for line in read_ledger(folder) if line.step <= len(run.metrics)]
+    of = config.recycle.prompts_of
     solved = sum(line.objective is Objective.SOLVE for line in ledger)
     faults = [
         *each_prompt_once(ledger),
         *tasks_in_order(ledger, tasks, config),
         *ages(ledger, config),
-        *labels(ledger),
+        *labels(ledger, () if of is None else read_ledger(of)),
         *counts(ledger, run.metrics),
     ]
     return Audit(
@@ -117,11 +118,16 @@ def ages(ledger: Sequence[LedgerRecord], config: RunConfig) -> Iterator[str]:
             )
 
 
-def labels(ledger: Sequence[LedgerRecord]) -> Iterator[str]:
-    """Every label follows from grades of the completions that are shown (DESIGN, truth 2)."""
+def labels(ledger: Sequence[LedgerRecord], others: Sequence[LedgerRecord] = ()) -> Iterator[str]:
+    """Every label follows from grades of the completions that are shown (DESIGN, truth 2).
+
+    Args:
+        ledger: of the run.
+        others: of the run whose answers it judges, if that is another one.
+    """
     graded = {
         f"{line.prompt}/{index}": mark == "1"
-        for line in ledger
+        for line in (*others, *ledger)
         for index, mark in enumerate(line.correct)
     }
     for line in ledger:

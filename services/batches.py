@@ -13,6 +13,7 @@ from contracts.types import Objective, Prompt
 from recycler.recycle import solve_prompt
 from services.clock import PhaseClock
 from services.gate import Gate
+from services.recycled import PromptsByStep
 from services.rollouts import Rollouts
 from services.seeds import derive_seed
 from services.tasks.stream import StreamState, TaskStream
@@ -47,6 +48,7 @@ class BatchMaker:
         rollouts: answers and grades.
         recycler: makes judge and reflection prompts of graded groups.
         gate: kept while answers are sampled.
+        recycled: prompts of another run, to be answered in place of own ones.
     """
 
     def __init__(
@@ -57,12 +59,14 @@ class BatchMaker:
         rollouts: Rollouts,
         recycler: Recycler,
         gate: Gate,
+        recycled: PromptsByStep | None = None,
     ) -> None:
         self.config = config
         self.tasks = tasks
         self.rollouts = rollouts
         self.recycler = recycler
         self.gate = gate
+        self.recycled = recycled
         self.clock = PhaseClock()
         self.pending: list[Prompt] = []
         self._returned: deque[Prompt] = deque()
@@ -73,10 +77,18 @@ class BatchMaker:
 
     def make(self, number: int) -> Batch:
         """Batch ``number``: of the schedule ``merged`` a step, of ``sequential`` half of one."""
+        if self.recycled is not None:
+            return self.apart(number, self.recycled.get(number, []))
         if self.config.batches_per_step == 1:
             return self.merged(number, step=number)
         step = (number + 1) // 2
         return self.solving(number, step) if number % 2 else self.judging(number, step)
+
+    def apart(self, number: int, prompts: Sequence[Prompt]) -> Batch:
+        """Answer what another run has recycled in its step ``number``."""
+        asked = [*prompts, *self.waiting()]
+        judged = self.rollout(number, number, asked) if asked else []
+        return self.batch(number, number, judged, asked, recycled=[])
 
     def merged(self, number: int, step: int) -> Batch:
         """Solve new tasks and answer the last step's judge prompts, in one batch."""
@@ -86,18 +98,18 @@ class BatchMaker:
         solved = [g for g in groups if g.summary.objective is Objective.SOLVE]
         judged = [g for g in groups if g.summary.objective is not Objective.SOLVE]
         more, refill = self.refill(number, step, solved)
-        self.pending = self.recycle(step, solved + refill)
+        recycled = self.recycle(step, solved + refill)
         groups = solved + refill + judged
-        return self.batch(number, step, groups, prompts + more, recycled=self.pending)
+        return self.batch(number, step, groups, prompts + more, recycled=recycled)
 
     def solving(self, number: int, step: int) -> Batch:
         """The first half of a step in the paper's order: solve."""
         prompts = self.solve_prompts(step, self.config.tasks_per_step) + self.waiting()
         solved = self.rollout(number, step, prompts)
         more, refill = self.refill(number, step, solved)
-        self.pending = self.recycle(step, solved + refill)
+        recycled = self.recycle(step, solved + refill)
         groups = solved + refill
-        return self.batch(number, step, groups, prompts + more, recycled=self.pending)
+        return self.batch(number, step, groups, prompts + more, recycled=recycled)
 
     def judging(self, number: int, step: int) -> Batch:
         """The second half: judge, with the weights that solving was trained into."""
@@ -183,10 +195,13 @@ class BatchMaker:
             )
 
     def recycle(self, step: int, solved: Sequence[GroupRef]) -> list[Prompt]:
-        """Judge and reflection prompts out of verified solve groups."""
+        """Judge and reflection prompts out of verified solve groups; they wait to be answered."""
         if not self.config.recycle.enabled:
             return []
         with self.clock.phase("recycle"):
-            return self.recycler.recycle(
+            recycled = self.recycler.recycle(
                 [group.ref for group in solved], derive_seed(self.config.seed, "recycle", step)
             )
+        if self.config.recycle.answered:
+            self.pending = recycled
+        return recycled

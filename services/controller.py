@@ -97,8 +97,8 @@ class Controller:
                     self.begin()
                 else:
                     self.resume(checkpoint)
-                for number in range(self.step + 1, self.config.steps + 1):
-                    self.do(Step(number))
+                while not self.is_over:
+                    self.do(Step(self.step + 1))
                 self.evaluate("after")
         finally:
             self.ahead.close()
@@ -108,6 +108,11 @@ class Controller:
     def step(self) -> int:
         """Steps that are done."""
         return self.version // self.config.batches_per_step
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all steps are done, or what the run may use is used up."""
+        return self.recorder.spending.is_all(self.config)
 
     def begin(self) -> None:
         """Send the initial weights, and see what they can do."""
@@ -129,10 +134,10 @@ class Controller:
         self.last = step
         metrics = self.record(step)
         every = self.config.evaluation.every
-        if every and step.number % every == 0 and step.number < self.config.steps:
+        if every and step.number % every == 0 and not self.is_over:
             self.evaluate("between")
         self.save_when_due(step)
-        if step.number < self.config.steps:
+        if not self.is_over:
             self.heed(self.guards.see(metrics), step)
 
     def learn(self, batch: Batch, step: Step) -> UpdateReport:
@@ -267,8 +272,8 @@ class Controller:
 
     def save_when_due(self, step: Step) -> None:
         """Write a checkpoint every so many steps, and at the last one."""
-        every, last = self.config.checkpoints.every, step.number == self.config.steps
-        if every and (step.number % every == 0 or last):
+        every = self.config.checkpoints.every
+        if every and (step.number % every == 0 or self.is_over):
             self.save(step)
 
     def leave_when_asked(self) -> None:

@@ -11,6 +11,7 @@ from textwrap import shorten
 from actors.faults import Fault
 from actors.transfer.report import TransferReport
 from contracts.types import Group, Objective, Prompt
+from services.budget import Spending
 from services.evaluation import verdicts
 from services.guards import Finding
 from services.live import LiveView
@@ -21,6 +22,7 @@ from services.records import (
     FaultRecord,
     LedgerRecord,
     Recycled,
+    RecycledRecord,
     RolloutRecord,
     Staleness,
     StepMetrics,
@@ -41,6 +43,7 @@ class Recorder:
     Args:
         folder, view, metrics: where everything goes.
         advantage: the learner's estimator, for the spread of advantages.
+        answered: whether recycled prompts are answered by this run; if not, they are kept.
     """
 
     def __init__(
@@ -49,22 +52,29 @@ class Recorder:
         view: LiveView,
         metrics: Metrics,
         advantage: str = "group_normalised",
+        *,
+        answered: bool = True,
     ) -> None:
         self._folder, self._view, self._metrics = folder, view, metrics
-        self._advantage = advantage
+        self._advantage, self._answered = advantage, answered
         self._clock = time.monotonic()
         self._lock = threading.Lock()
-        self.steps = 0
+        self.spending = Spending()
         self.history: tuple[StepMetrics, ...] = ()
         """Steps of an earlier part of the run."""
         self.evaluations: list[EvaluationRecord] = []
 
+    @property
+    def steps(self) -> int:
+        """Steps that are done."""
+        return self.spending.steps
+
     def resume(self, run: Run) -> None:
         """Take in what an earlier part of the run has kept already; nothing else."""
-        self.steps, self.evaluations, self.history = 0, [], run.metrics
+        self.evaluations, self.history = [], run.metrics
+        self.spending = Spending.of(run.metrics, run.timing)
         for metrics, timing in zip(run.metrics, run.timing, strict=True):
             self._view.resume(metrics, timing)
-            self.steps = metrics.step
         for evaluation in run.evaluations:
             self._view.evaluation(evaluation)
             self.evaluations.append(evaluation)
@@ -131,6 +141,10 @@ class Recorder:
         timing = step_timing(step, phases, seconds, metrics.completion_tokens)
         # Before the metrics: a step that is counted is in the ledger.
         self._folder.append_ledger(ledger(step))
+        if not self._answered:
+            self._folder.append_recycled(
+                RecycledRecord(step=step.number, prompt=prompt) for prompt in step.recycled
+            )
         self._folder.append_metrics(metrics)
         self._folder.append_timing(timing)
         self._folder.append_rollouts(
@@ -138,7 +152,7 @@ class Recorder:
         )
         self._metrics.step(metrics, timing)
         self._view.step(metrics, timing)
-        self.steps = step.number
+        self.spending.add(metrics, timing)
         return metrics
 
     def evaluation(self, evaluation: EvaluationRecord) -> None:

@@ -191,6 +191,13 @@ class FaultRecord(Record):
     cause: str
 
 
+class RecycledRecord(Record):
+    """A line of ``recycled.jsonl``: a prompt that was made in ``step``, for another run."""
+
+    step: int
+    prompt: Prompt
+
+
 class LedgerRecord(Record):
     """A line of ``ledger.jsonl``: a group that was taken into account, once and for all."""
 

@@ -10,12 +10,14 @@ from contracts.config import RunConfig
 from contracts.loading import load_config
 from contracts.problems import Problem, together
 from learner.checkpoint import Checkpoint, newest
+from services.budget import Spending
 from services.run_folder import CONFIG, read_run
 
 MAY_CHANGE = (
     "runs_dir",
     "cache_dir",
     "steps",
+    "budget",
     "placement",
     "generators",
     "verifiers.workers",
@@ -62,11 +64,13 @@ def resumable(config: RunConfig, note: Callable[[str], None]) -> Checkpoint | No
 
 
 def is_finished(config: RunConfig) -> bool:
-    """Whether the run of ``config`` has ended by itself, with all its steps."""
+    """Whether the run of ``config`` has ended by itself, with all its steps or its budget."""
     if not (config.folder / CONFIG).is_file():
         return False
-    summary = read_run(config.folder).summary
-    return summary is not None and summary.status == "finished" and summary.steps >= config.steps
+    run = read_run(config.folder)
+    if run.summary is None or run.summary.status != "finished":
+        return False
+    return Spending.of(run.metrics, run.timing).is_all(config)
 
 
 def changed(stored: RunConfig, now: RunConfig) -> Iterator[Problem]:

@@ -10,6 +10,7 @@
       rollouts.jsonl      RolloutRecord
       examples.jsonl      ExampleRecord
       ledger.jsonl        LedgerRecord, for `coevolve audit`
+      recycled.jsonl      RecycledRecord, with `recycle.answered` off
       tasks.json          ids of the tasks that are trained on
       faults.jsonl        FaultRecord, if there were any
       summary.json        Summary, once the run has ended in any way
@@ -43,6 +44,7 @@ from services.records import (
     LedgerRecord,
     ModelSummary,
     Record,
+    RecycledRecord,
     RolloutRecord,
     StepMetrics,
     StepTiming,
@@ -72,6 +74,7 @@ EVALUATIONS = "evaluations.jsonl"
 ROLLOUTS = "rollouts.jsonl"
 EXAMPLES = "examples.jsonl"
 LEDGER = "ledger.jsonl"
+RECYCLED = "recycled.jsonl"
 TASKS = "tasks.json"
 FAULTS = "faults.jsonl"
 SUMMARY = "summary.json"
@@ -80,7 +83,7 @@ LOGS = "logs"
 COUNTERS = "counters.json"
 _FOLDERS = (LOGS, "checkpoints", "model", "tensorboard", "wandb")
 _LINES = (METRICS, TIMING, EVALUATIONS, ROLLOUTS, EXAMPLES, LEDGER)
-_FILES = (CONFIG, *_LINES, TASKS, FAULTS, COUNTERS, SUMMARY, REPORT)
+_FILES = (CONFIG, *_LINES, RECYCLED, TASKS, FAULTS, COUNTERS, SUMMARY, REPORT)
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,9 @@ class RunFolder:
         _rewrite(path / EVALUATIONS, run.evaluations[:evaluations])
         _rewrite(path / ROLLOUTS, (r for r in run.rollouts if r.step <= step))
         _rewrite(path / LEDGER, (line for line in read_ledger(path) if line.step <= step))
+        if (path / RECYCLED).is_file():
+            kept = [line for line in read_recycled(path) if line.step <= step]
+            _rewrite(path / RECYCLED, kept)
         before = (e for e in run.examples if e.when == "before" and evaluations)
         _rewrite(path / EXAMPLES, before)
         (path / SUMMARY).unlink(missing_ok=True)
@@ -162,6 +168,10 @@ class RunFolder:
     def append_ledger(self, groups: Iterable[LedgerRecord]) -> None:
         """Write down the groups of a step."""
         _append(self.path / LEDGER, groups)
+
+    def append_recycled(self, prompts: Iterable[RecycledRecord]) -> None:
+        """Write down prompts that another run is to answer."""
+        _append(self.path / RECYCLED, prompts)
 
     def write_task_ids(self, ids: Sequence[str]) -> None:
         """Write down which tasks are trained on, in the order of the data."""
@@ -234,6 +244,15 @@ def read_ledger(path: Path) -> tuple[LedgerRecord, ...]:
         UserError: a line other than a torn last one is malformed.
     """
     return _read_lines(path / LEDGER, LedgerRecord, lambda _: None)
+
+
+def read_recycled(path: Path) -> tuple[RecycledRecord, ...]:
+    """The recycled prompts that the run at ``path`` has kept for another one.
+
+    Raises:
+        UserError: a line other than a torn last one is malformed.
+    """
+    return _read_lines(path / RECYCLED, RecycledRecord, lambda _: None)
 
 
 def read_task_ids(path: Path) -> list[str]:

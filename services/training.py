@@ -35,6 +35,7 @@ from services.models.resolve import ModelInfo, prepare_model
 from services.prompt_lengths import check_prompts
 from services.recorder import Recorder
 from services.records import SCORES, EvaluationRecord, ModelSummary, Scores, Summary
+from services.recycled import PromptsByStep, recycled_by
 from services.report import write_report
 from services.resuming import is_finished, resumable
 from services.rollouts import Rollouts
@@ -54,13 +55,18 @@ Existing = Literal["refuse", "replace", "resume"]
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run needs before any actor starts. ``checkpoint``: where it goes on from."""
+    """What a run needs before any actor starts. ``checkpoint``: where it goes on from.
+    ``recycled``: prompts of another run, where that is what it answers. ``broken``: it goes on
+    after a fault, with the machines that are left.
+    """
 
     config: RunConfig
     tasks: TaskSplit
     model: ModelInfo
     folder: RunFolder
     checkpoint: Checkpoint | None
+    recycled: PromptsByStep | None
+    broken: bool = False
 
 
 class _BrokenError(Exception):
@@ -113,7 +119,13 @@ def opened(
         with Metrics(config, prepared.folder.path) as metrics:
             yield (
                 prepared,
-                Recorder(prepared.folder, view, metrics, config.learner.advantage),
+                Recorder(
+                    prepared.folder,
+                    view,
+                    metrics,
+                    config.learner.advantage,
+                    answered=config.recycle.answered,
+                ),
             )
 
 
@@ -124,6 +136,7 @@ def prepare(config: RunConfig, tasks: TaskSplit, view: LiveView, existing: Exist
         UserError: what is wrong, where, and what to do.
     """
     checkpoint = resumable(config, view.note) if existing == "resume" else None
+    recycled = recycled_by(config)
     view.phase("preparing the model")
     model = prepare_model(
         config.model,
@@ -143,7 +156,7 @@ def prepare(config: RunConfig, tasks: TaskSplit, view: LiveView, existing: Exist
         folder = RunFolder.resume(
             config.folder, text, step=state.step, evaluations=state.evaluations
         )
-    return Prepared(config, tasks, model, folder, checkpoint)
+    return Prepared(config, tasks, model, folder, checkpoint, recycled)
 
 
 def endure(prepared: Prepared, recorder: Recorder, stop: StopRequest) -> None:
@@ -176,7 +189,7 @@ def taken_up(prepared: Prepared, recorder: Recorder, error: CoevolveError) -> Pr
         step, evaluations = state.step, state.evaluations
     RunFolder.resume(config.folder, dump_config(config), step=step, evaluations=evaluations)
     recorder.note(f"going on after step {step}")
-    return replace(prepared, checkpoint=checkpoint)
+    return replace(prepared, checkpoint=checkpoint, broken=True)
 
 
 def run_loop(prepared: Prepared, recorder: Recorder, stop: StopRequest) -> None:
@@ -225,7 +238,7 @@ def start(
         generators.sleep()
     learner = LearnerGroup.start(config, model, logs, placement)
     stack.callback(learner.stop)
-    generators.wait_until_started()
+    generators.wait_until_started(fewer=prepared.broken)
     rollouts = Rollouts(generators, verifiers, config, tell=tell)
     maker = BatchMaker(
         config,
@@ -233,6 +246,7 @@ def start(
         rollouts=rollouts,
         recycler=recycler,
         gate=Gate(closed=config.transfer.when == "between_batches"),
+        recycled=prepared.recycled,
     )
     return Controller(
         config,
@@ -272,8 +286,10 @@ def summarise(prepared: Prepared, recorder: Recorder, status: Status, seconds: f
     config, model = prepared.config, prepared.model
 
     def scores(mode: str, *, last: bool) -> Scores | None:
-        whole = [e for e in recorder.evaluations if e.mode == mode and e.step in (0, config.steps)]
-        chosen = [e for e in whole if (e.step == config.steps) == last]
+        if last and not recorder.spending.is_all(config):
+            return None
+        step = recorder.steps if last else 0
+        chosen = [e for e in recorder.evaluations if e.mode == mode and e.step == step]
         return headline(chosen[0]) if chosen else None
 
     return Summary(

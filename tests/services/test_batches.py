@@ -17,6 +17,7 @@ from contracts.types import GroupSummary, Objective, Prompt, Reason, Task
 from services.ahead import Ahead
 from services.batches import Batch, BatchMaker
 from services.gate import Gate
+from services.recycled import PromptsByStep
 from services.rollouts import Rollouts
 from services.tasks.stream import TaskStream
 
@@ -62,7 +63,12 @@ class Judge:
         return [prompt(f"judge/{asked.id}", Objective.POINTWISE) for asked in refs]
 
 
-def maker(answers: Answers, tasks: int = 50, **settings: Any) -> BatchMaker:
+def maker(
+    answers: Answers,
+    tasks: int = 50,
+    recycled: PromptsByStep | None = None,
+    **settings: Any,
+) -> BatchMaker:
     config = RunConfig.model_validate({"tasks_per_step": 4, **settings})
     return BatchMaker(
         config,
@@ -70,6 +76,7 @@ def maker(answers: Answers, tasks: int = 50, **settings: Any) -> BatchMaker:
         rollouts=cast("Rollouts", answers),
         recycler=cast("Recycler", Judge()),
         gate=Gate(closed=False),
+        recycled=recycled,
     )
 
 
@@ -94,6 +101,27 @@ def test_the_paper_s_order_solves_and_then_judges_in_one_step() -> None:
     assert [b.step for b in batches] == [1, 1, 2]
     assert [b.ends_step for b in batches] == [False, True, False]
     assert batches[1].pending == ()
+
+
+def test_recycled_prompts_that_are_for_another_run_are_made_and_not_answered() -> None:
+    made = maker(Answers(), recycle={"answered": False}, schedule="sequential")
+    batches = [made.make(number) for number in (1, 2)]
+    assert [kinds(b) for b in batches] == [["solve"] * 4] * 2
+    assert [len(b.recycled) for b in batches] == [4, 4]
+    assert all(b.pending == () and b.ends_step for b in batches)
+
+
+def test_a_judge_that_is_trained_apart_answers_the_other_run_s_prompts_step_by_step() -> None:
+    theirs = {
+        1: [prompt("judge/a", Objective.POINTWISE), prompt("judge/b", Objective.POINTWISE)],
+        3: [prompt("judge/c", Objective.POINTWISE)],
+    }
+    answers = Answers()
+    made = maker(answers, recycled=theirs)
+    batches = [made.make(number) for number in (1, 2, 3)]
+    assert [list(b.prompts) for b in batches] == [["judge/a", "judge/b"], [], ["judge/c"]]
+    assert answers.asked == [["judge/a", "judge/b"], ["judge/c"]]
+    assert all(b.recycled == [] and b.ends_step for b in batches)
 
 
 def test_a_batch_says_where_the_run_stands_after_it() -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from made_steps import prompt
 
 from contracts.config import RunConfig
 from contracts.errors import UserError
 from contracts.loading import dump_config, load_config
+from contracts.types import Objective
 from learner.checkpoint import Writer
 from services.model_card import model_card
+from services.records import RecycledRecord
+from services.recycled import recycled_by
 from services.resuming import MAY_CHANGE, is_finished, resumable
-from services.run_folder import RunFolder
+from services.run_folder import RunFolder, read_recycled
 
 
 def config(runs: Path, *overrides: str) -> RunConfig:
@@ -80,6 +84,26 @@ def test_every_name_of_the_list_is_a_field(name: str) -> None:
 def test_a_run_without_a_summary_is_not_finished(tmp_path: Path) -> None:
     assert not is_finished(config(tmp_path))
     assert not is_finished(started(tmp_path))
+
+
+def test_recycled_prompts_of_another_run_must_be_there_and_reach_the_last_step(
+    tmp_path: Path,
+) -> None:
+    policy = started(tmp_path, "name=policy", "recycle.answered=false")
+    judge = config(tmp_path, "steps=3", f"recycle.prompts_of={policy.folder}")
+    assert recycled_by(policy) is None
+    with pytest.raises(UserError, match="kept no recycled prompts"):
+        recycled_by(judge)
+    folder = RunFolder(policy.folder)
+    asked = [prompt(f"judge/{step}", Objective.POINTWISE) for step in (1, 2, 3)]
+    folder.append_recycled(RecycledRecord(step=i, prompt=p) for i, p in enumerate(asked[:2], 1))
+    with pytest.raises(UserError, match="up to step 2, and 3 steps"):
+        recycled_by(judge)
+    folder.append_recycled([RecycledRecord(step=3, prompt=asked[2])])
+    assert recycled_by(judge) == {step: [p] for step, p in enumerate(asked, 1)}
+    # What was made after the checkpoint that a run goes on from is made again.
+    RunFolder.resume(policy.folder, dump_config(policy), step=2, evaluations=0)
+    assert [line.step for line in read_recycled(policy.folder)] == [1, 2]
 
 
 def test_the_model_card_says_how_it_was_made() -> None:
