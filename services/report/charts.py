@@ -83,7 +83,8 @@ class Chart:
     """A picture to draw. ``stacked`` draws the curves as layers, from the first upwards.
 
     ``unit`` ``share`` shows 0..1 as per cent over the whole range, ``percent`` as per cent over
-    the range that occurs. ``level`` is a dashed line for comparison, such as chance.
+    the range that occurs; ``x_unit`` is that of the other axis. ``level`` is a dashed line for
+    comparison, such as chance; ``diagonal`` draws it from corner to corner.
     """
 
     id: str
@@ -95,6 +96,8 @@ class Chart:
     stacked: bool = False
     level: float | None = None
     note: str = ""
+    x_unit: Literal["steps", "share"] = "steps"
+    diagonal: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -111,10 +114,15 @@ def draw(chart: Chart) -> str:
         axes = figure.add_subplot()
         _layers(axes, chart) if chart.stacked else _lines(axes, chart)
         _finish(axes, chart)
-        file = io.StringIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(file, format="svg", metadata=nothing, transparent=True)
-    return _embeddable(file.getvalue(), chart.title)
+        return svg_of(figure, chart.title)
+
+
+def svg_of(figure: Figure, title: str) -> str:
+    """A figure as an ``<svg>`` element; called within the ``rc_context`` that it was drawn in."""
+    file = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(file, format="svg", metadata=nothing, transparent=True)
+    return _embeddable(file.getvalue(), title)
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
@@ -133,8 +141,11 @@ def thin(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[floa
 
 
 def _lines(axes: Axes, chart: Chart) -> None:
+    guide: Any = {"color": "#9aa5b1", "linewidth": 1, "linestyle": (0, (4, 3)), "zorder": 1}
     if chart.level is not None:
-        axes.axhline(chart.level, color="#9aa5b1", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        axes.axhline(chart.level, **guide)
+    if chart.diagonal:
+        axes.plot([0, 1], [0, 1], **guide)
     for curve in chart.curves:
         if curve.low:
             _intervals(axes, curve)
@@ -175,10 +186,15 @@ def _finish(axes: Axes, chart: Chart) -> None:
     axes.set_ylabel(chart.y_label)
     axes.grid(axis="y")
     axes.margins(x=0.02)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=chart.x_unit == "steps"))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.set_ylim(bottom=0, top=1 if chart.unit == "share" else None)
     axes.yaxis.set_major_formatter(FuncFormatter(_number if chart.unit == "number" else _share))
+    if chart.x_unit == "share":
+        axes.xaxis.set_major_formatter(FuncFormatter(_share))
+        # Marks at 0 and at 1 are whole.
+        axes.set_xlim(-0.03, 1.03)
+        axes.set_ylim(-0.03, 1.03)
 
 
 def _number(value: float, _: int) -> str:

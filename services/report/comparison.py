@@ -16,8 +16,8 @@ import yaml
 from markupsafe import Markup
 
 from contracts.errors import UserError
-from services.records import EvaluationRecord, RolloutRecord, StepMetrics
-from services.report import curves, wording
+from services.records import EvaluationRecord, JudgedSet, RolloutRecord, StepMetrics
+from services.report import curves, judging, wording
 from services.report.charts import Chart, Curve
 from services.report.page import HERE, chosen_rollouts, facts, picture, template
 from services.run_folder import Run, read_run, write_atomically
@@ -36,6 +36,14 @@ JUDGE_TITLES = {
     "pairwise_accuracy": "Judging two answers",
 }
 """Held-out scores that say how far the judge can be relied on."""
+
+MORE_JUDGING: tuple[tuple[JudgedSet, str], ...] = (
+    ("own", "balanced_accuracy"),
+    ("fixed", judging.CALIBRATION),
+    ("fixed", "pairwise_consistency"),
+    ("fixed", "reflection_break"),
+)
+"""What else of judging is compared, and the set of answers that it was measured on."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,7 @@ def comparison(runs: Sequence[Run]) -> str:
         fact_names=list(dict.fromkeys(name for column in columns for name in column.facts)),
         rows=score_rows(columns, wording.SCORE_TITLES, wording.SCORE_MEANINGS),
         held_out=[picture(chart) for chart in curves.held_out(runs)],
-        judge_rows=score_rows(columns, JUDGE_TITLES, {}),
+        judge_rows=[*score_rows(columns, JUDGE_TITLES, {}), *judge_rows(columns)],
         judge=[picture(chart) for chart in judge_charts(columns)],
         training=[picture(chart) for chart in training_charts(columns)],
         spent=[spent(column) for column in columns if column.run.timing],
@@ -145,6 +153,18 @@ def score_rows(
         if any(score is not None for score in scores):
             best = None if name == "judge_yes_rate" else best_of(scores)
             rows.append(Row(title, meanings.get(name, ""), scores, best))
+    return rows
+
+
+def judge_rows(columns: Sequence[Column]) -> list[Row]:
+    """Rows of what ``MORE_JUDGING`` names, where any run has it. None is set off as the best."""
+    rows = []
+    for judged, name in MORE_JUDGING:
+        scores = tuple(judging.judge_score(column.last, judged, name) for column in columns)
+        title, meaning = wording.JUDGE_FIGURES[name]
+        if any(score is not None and score.value is not None for score in scores):
+            where = "on its own answers; " if judged == "own" else ""
+            rows.append(Row(title, where + meaning, scores, None))
     return rows
 
 
@@ -200,6 +220,12 @@ def judge_charts(columns: Sequence[Column]) -> list[Chart]:
             note="How far the share of yes in a group is from how often the answer is right.",
         ),
     ]
+    judges = [
+        (column.name, column.colour, column.last.judge["fixed"])
+        for column in columns
+        if column.last and "fixed" in column.last.judge
+    ]
+    charts.append(judging.reliability_chart(judges))
     return [chart for chart in charts if not chart.is_empty]
 
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from contracts.types import Objective
 from services.records import EvaluationRecord, ExampleRecord, RolloutRecord
-from services.report import curves, wording
+from services.report import curves, judging, wording
 from services.report.charts import Chart, draw
 from services.run_folder import REPORT, Run, read_run, write_atomically
 from services.statistics import Score
@@ -112,6 +112,8 @@ def page(run: Run) -> str:
         findings=wording.findings(first.scores if first else {}, last.scores if last else {}),
         rows=score_rows((first, last), greedy),
         held_out=[picture(chart) for chart in curves.held_out([run])],
+        judge_rows=judging.judge_rows((first, last)),
+        judge=[picture(c) for c in judging.judge_charts(run.evaluations, (first, last))],
         training=[picture(chart) for chart in curves.training(run)],
         clock=[picture(chart) for chart in curves.clock(run)],
         examples=example_pairs(run.examples),

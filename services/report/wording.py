@@ -39,6 +39,24 @@ SCORE_MEANINGS = {
     "judge_yes_rate": "share of yes among the verdicts; half of the cases are right",
 }
 
+JUDGE_FIGURES = {
+    "balanced_accuracy": ("Judging one answer", f"balanced over right and wrong; chance is {HALF}"),
+    "true_positive_rate": ("Yes to right answers", "higher is better"),
+    "false_positive_rate": ("Yes to wrong answers", "lower is better"),
+    "yes_rate": ("Share of “yes”", "among the verdicts that could be read"),
+    "calibration_error": (
+        "Calibration error",
+        "how far the share of yes among repeated verdicts is from how often answers are right",
+    ),
+    "pairwise_accuracy": ("Judging two answers", f"each pair in both orders; chance is {HALF}"),
+    "pairwise_consistency": ("Same choice in both orders", "wherever the right answer stands"),
+    "pairwise_first_rate": ("First answer chosen", f"{HALF} without a preference"),
+    "reflection_fix": ("Wrong answers mended", "fix"),
+    "reflection_keep": ("Right answers kept", "keep"),
+    "reflection_break": ("Right answers made wrong", "break"),
+}
+"""Title and meaning of each figure of ``services.records.JudgeRecord``, in the order shown."""
+
 REASONS = {
     "ok": "read and graded",
     "no_answer": "no answer found",

@@ -62,6 +62,9 @@ def test_scores_curves_judge_and_time_of_both_are_there(html):
         "Wrong answers called wrong",
         "Judging one answer, in training",
         "Calibration error in training",
+        "Same choice in both orders",
+        "on its own answers; balanced over right and wrong",
+        "Reliability of repeated verdicts",
     ):
         assert title in html
     assert html.count("<svg") >= 12

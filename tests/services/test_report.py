@@ -9,12 +9,13 @@ import synthetic_run as synthetic
 
 from contracts.errors import UserError
 from contracts.types import Objective
-from services.records import ExampleRecord, RolloutRecord, StepTiming
+from services.records import JUDGE_SCORES, ExampleRecord, RolloutRecord, StepTiming
 from services.report import write_report
 from services.report.charts import MOST_POINTS, Chart, Curve, draw, smoothed, thin
 from services.report.curves import held_out, training
+from services.report.judging import judge_rows, reliability_chart
 from services.report.page import LONGEST_TEXT, chosen_rollouts, example_pairs, shortened
-from services.report.wording import change, duration, findings, moved, per_cent
+from services.report.wording import JUDGE_FIGURES, change, duration, findings, moved, per_cent
 from services.run_folder import RunFolder, read_run
 from services.statistics import Score
 
@@ -111,10 +112,43 @@ def test_the_page_says_what_was_run(page: Page) -> None:
     assert page.tags["svg"] >= 15
 
 
+def test_how_far_the_judge_can_be_relied_on_is_there_for_both_sets(demo: Path, page: Page) -> None:
+    sampled = [e for e in read_run(demo).evaluations if e.mode == "sampled"]
+    rows = judge_rows((sampled[0], sampled[-1]))
+    assert [row.title for row in rows] == [title for title, _ in JUDGE_FIGURES.values()]
+    headings = ["fixed set, before", "fixed set, after", "its own answers, before"]
+    assert [heading for heading, _ in rows[0].cells][:3] == headings
+    for evaluation in (sampled[0], sampled[-1]):
+        for record in evaluation.judge.values():
+            for name in (*JUDGE_SCORES, "calibration_error"):
+                found = getattr(record, name)
+                value = found.value if isinstance(found, Score) else found
+                if value is not None:
+                    assert per_cent(value) in page.text, name
+    assert "Reliability of repeated verdicts" in page.text
+
+
+def test_reliability_is_drawn_bin_by_bin_with_intervals(demo: Path) -> None:
+    last = [e for e in read_run(demo).evaluations if e.mode == "sampled"][-1]
+    record = last.judge["fixed"]
+    (curve,) = reliability_chart([("after", "#000000", record)]).curves
+    assert curve.x == tuple(one.confidence for one in record.reliability)
+    assert curve.y == tuple(one.accuracy.value for one in record.reliability)
+    assert curve.low == tuple(one.accuracy.low for one in record.reliability)
+    assert reliability_chart([("own", "#000000", last.judge["own"])]).is_empty
+
+
+def test_a_run_of_before_judging_was_measured_has_no_such_section(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "old", "")
+    found = synthetic.evaluation(np.random.default_rng(0), 0, 0.0, "sampled", 64)
+    folder.append_evaluation(found.model_copy(update={"judge": {}}))
+    assert "relied on" not in write_report(folder.path).read_text(encoding="utf-8")
+
+
 def test_charts_have_labelled_axes(html: str) -> None:
     for svg in re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL):
         texts = re.findall(r"<text[^>]*>([^<]+)</text>", svg)
-        assert "step" in texts
+        assert {"step", "share of yes among the verdicts"} & set(texts), texts
         assert len([text for text in texts if re.search(r"[a-z]{4}", text)]) >= 2, texts
 
 
