@@ -21,10 +21,10 @@ export PATH := $(abspath $(BIN)):$(PATH)
 SOURCES := contracts recycler learner actors services tests deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit e2e slow lint types arrows format lock lock-cpu lock-gpu clean
+.PHONY: help setup demo study-smoke test unit e2e slow lint types arrows format lock lock-cpu lock-gpu clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Install everything into .venv; nothing is done twice
 
@@ -46,6 +46,9 @@ $(READY): $(LOCK) pyproject.toml
 
 demo: setup ## Set up, then train the tiny model on this machine's CPU
 	@$(BIN)/coevolve demo
+
+study-smoke: setup ## Run a study of eight short runs; started again it goes on where it stopped
+	@$(BIN)/coevolve study run smoke
 
 test: setup ## Set up, then run all tests but the slow ones
 	@$(BIN)/python -m pytest -m "not slow"

@@ -24,6 +24,7 @@ from services.commands.dashboards import app as dashboards
 from services.commands.evaluate import evaluate
 from services.commands.grade import grade
 from services.commands.recycle import recycle
+from services.commands.study import app as study
 from services.commands.submit import submit
 from services.commands.templates import templates
 from services.signals import Stopped, stop_on_signals
@@ -55,6 +56,7 @@ app = typer.Typer(
 )
 app.add_typer(bench, name="bench")
 app.add_typer(dashboards, name="dashboards")
+app.add_typer(study, name="study")
 
 ConfigArgument = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a preset.")

@@ -13,13 +13,14 @@ them are somewhat too narrow; ``mean_by_task`` resamples whole tasks instead, by
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import hypot
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binned_statistic, binomtest, bootstrap, permutation_test, t
+from scipy.stats import binned_statistic, binomtest, bootstrap, linregress, permutation_test, t
 
 CONFIDENCE = 0.95
 
@@ -217,6 +218,67 @@ def _paired_p(left: NDArray[np.float64], right: NDArray[np.float64], seed: int) 
         rng=np.random.default_rng(seed),
     )
     return float(test.pvalue)
+
+
+def runs_difference(first: Sequence[float], second: Sequence[float]) -> Difference:
+    """How much higher a figure is in the second of two ways of training, over paired seeds.
+
+    As ``paired_difference``; a single pair has neither interval nor p. With n pairs p cannot be
+    below ``smallest_p(n)``.
+
+    Raises:
+        ValueError: there are not as many of both.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} runs of the first, {len(second)} of the second")
+    if len(first) == 1:
+        return Difference(second[0] - first[0], None, None, None, 1)
+    return paired_difference([[value] for value in first], [[value] for value in second])
+
+
+def smallest_p(pairs: int) -> float:
+    """The smallest two-sided p that a sign-flip test of so many pairs can give."""
+    return min(1.0, math.pow(2.0, 1 - pairs))
+
+
+@dataclass(frozen=True, slots=True)
+class PowerLaw:
+    """``y = factor * x ** exponent``, with the 95 % interval of the exponent.
+
+    ``low`` and ``high`` are None where two points alone say nothing of the spread.
+    """
+
+    factor: float
+    exponent: float
+    low: float | None
+    high: float | None
+    n: int
+
+    def at(self, x: float) -> float:
+        """The value at ``x``."""
+        return self.factor * float(x**self.exponent)
+
+
+def power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw | None:
+    """Least squares of log y over log x, with Student's t interval of the slope.
+
+    Returns:
+        None where there are not two different x, or a value is not above 0.
+
+    Raises:
+        ValueError: there are not as many of both.
+    """
+    if len(x) != len(y):
+        raise ValueError(f"{len(x)} sizes, {len(y)} values")
+    sizes, values = np.asarray(x, float), np.asarray(y, float)
+    if len(set(x)) < 2 or bool((sizes <= 0).any()) or bool((values <= 0).any()):
+        return None
+    fit = linregress(np.log(sizes), np.log(values))
+    factor, exponent, n = float(np.exp(fit.intercept)), float(fit.slope), len(sizes)
+    if n < 3:
+        return PowerLaw(factor, exponent, None, None, n)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, n - 2) * fit.stderr)
+    return PowerLaw(factor, exponent, exponent - half, exponent + half, n)
 
 
 @dataclass(frozen=True, slots=True)

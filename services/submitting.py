@@ -153,6 +153,28 @@ class Cluster:
             ) from error
         return exit_code(self._ended(job))
 
+    def ended(self, job: Submission) -> int | None:
+        """The exit code of a job that is over; None while it is not.
+
+        Raises:
+            UserError: there is no such job.
+            ClusterError, DeadlineError: the cluster does not say.
+        """
+        details = self._asked(
+            lambda: self._client.get_job_info(job.id), ANSWER_SECONDS, "to answer"
+        )
+        return exit_code(details) if details.status.is_terminal() else None
+
+    def stop(self, job: Submission) -> None:
+        """Ask a job to save itself and end."""
+        self._asked(lambda: self._client.stop_job(job.id), ANSWER_SECONDS, "to stop a job")
+
+    def logs(self, job: Submission) -> str:
+        """What a job has printed."""
+        return self._asked(
+            lambda: str(self._client.get_job_logs(job.id)), ANSWER_SECONDS, "to answer"
+        )
+
     def _ended(self, job: Submission) -> JobDetails:
         """The job, when it is over: its output ends a little before it does."""
         deadline = time.monotonic() + END_SECONDS

@@ -1,0 +1,91 @@
+"""Where everything of a study is.
+
+::
+
+    studies/NAME/
+      study.yaml          the study as it is run
+      configs/RUN.yaml    the whole configuration of each run
+      runs/RUN/           its run folder
+      logs/RUN.txt        what it printed
+      results/CONFIGURATION.json
+      table.csv, table.parquet
+      plots/*.png
+      report.html
+      machines.json       where it ran
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from contracts.errors import UserError
+from contracts.locks import locked
+
+STUDIES = Path("studies")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The folder of a study."""
+
+    root: Path
+
+    @property
+    def study(self) -> Path:
+        """The study as it is run."""
+        return self.root / "study.yaml"
+
+    @property
+    def runs(self) -> Path:
+        """Run folders."""
+        return self.root / "runs"
+
+    @property
+    def results(self) -> Path:
+        """One JSON a configuration."""
+        return self.root / "results"
+
+    @property
+    def plots(self) -> Path:
+        """Plots as PNG."""
+        return self.root / "plots"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.root / "report.html"
+
+    @property
+    def machines(self) -> Path:
+        """Where the study ran."""
+        return self.root / "machines.json"
+
+    def config(self, run: str) -> Path:
+        """The configuration of a run."""
+        return self.root / "configs" / f"{run}.yaml"
+
+    def log(self, run: str) -> Path:
+        """What a run printed."""
+        return self.root / "logs" / f"{run}.txt"
+
+    def job(self, run: str) -> Path:
+        """Id of the job that does a run on a cluster."""
+        return self.root / "jobs" / run
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the study for one ``study run``.
+
+        Raises:
+            UserError: another one holds it.
+        """
+        refusal = UserError(
+            "this study is being run now",
+            where=str(self.root),
+            remedy="Wait for it, end it, or give this one another --name.",
+        )
+        with locked(self.root.parent / f".{self.root.name}.lock", refusal):
+            yield
