@@ -23,6 +23,7 @@ from services.commands.ask import ask
 from services.commands.dashboards import app as dashboards
 from services.commands.evaluate import evaluate
 from services.commands.grade import grade
+from services.commands.plan import plan
 from services.commands.recycle import recycle
 from services.commands.study import app as study
 from services.commands.submit import submit
@@ -181,6 +182,7 @@ app.command()(recycle)
 app.command("eval")(evaluate)
 app.command()(ask)
 app.command()(submit)
+app.command()(plan)
 
 
 def run(config: RunConfig, *, existing: Existing) -> None:

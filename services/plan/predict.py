@@ -1,0 +1,183 @@
+"""From a layout of GPUs to what a step on it takes: simulate, and take the mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+
+from contracts.config import RunConfig
+from services.plan.costs import Costs
+from services.plan.inputs import PlanFile
+from services.plan.memory import Memory, memory_of, slots_of
+from services.plan.roofline import Roofline
+from services.plan.shape import ModelShape
+from services.plan.simulate import Simulation, StepTimes
+from services.plan.workload import Workload
+
+SETTLING = 2
+"""Steps at the start that do not count, besides those in which batches get ahead."""
+
+
+class Record(BaseModel):
+    """A frozen part of a result."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Layout(Record):
+    """How GPUs are used. ``shared``: generators and learner take turns on the same ones."""
+
+    gpus: int
+    generators: int
+    tensor_parallel: int
+    ranks: int
+    staleness: int
+    tasks: int
+    shared: bool
+
+
+class Prediction(Record):
+    """What a step takes on average. Seconds, shares, tokens; memory in 10^9 bytes of a GPU.
+
+    ``idle``: share of a step in which no batch is sampled, and in which the learner waits.
+    ``sampling``: share in which a generator has something to sample, mean of all.
+    ``cost``: dollars of a step; None where there is no price.
+    """
+
+    layout: Layout
+    step: float
+    least: float
+    most: float
+    phases: dict[str, float]
+    idle: dict[str, float]
+    sampling: float
+    tokens: float
+    tokens_per_second: float
+    groups: float
+    trained: float
+    stale: float
+    age: float
+    memory: dict[str, float]
+    fits: bool
+    cost: float | None = None
+    cost_per_million: float | None = None
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of a simulation that count, and their means."""
+
+    steps: Sequence[StepTimes]
+
+    @property
+    def seconds(self) -> float:
+        """Mean seconds of a step."""
+        return self.mean([step.seconds for step in self.steps])
+
+    def mean(self, values: Sequence[float]) -> float:
+        """Of so many values as there are steps."""
+        return sum(values) / len(values)
+
+    def phases(self) -> dict[str, float]:
+        """Mean seconds of each phase."""
+        names = sorted({name for step in self.steps for name in step.phases})
+        return {n: self.mean([step.phases.get(n, 0.0) for step in self.steps]) for n in names}
+
+
+def simulated(
+    config: RunConfig, workload: Workload, costs: Costs, *, steps: int, seed: int
+) -> Steps:
+    """``steps`` steps from the midst of a run: those at its end have nothing ahead of them."""
+    settling = SETTLING + config.max_staleness
+    whole = config.model_copy(update={"steps": settling + steps + config.max_staleness})
+    found = Simulation(whole, workload, costs, seed).run()
+    return Steps(found[settling : settling + steps])
+
+
+def predict(
+    plan: PlanFile,
+    config: RunConfig,
+    model: ModelShape,
+    layout: Layout,
+    steps: int | None = None,
+) -> Prediction:
+    """What a step of ``config`` takes on ``layout``; where it does not fit, as if it did.
+
+    Args:
+        steps: to simulate; None: those of the plan.
+
+    Raises:
+        UserError: the layout and the configuration do not go together.
+    """
+    config = laid_out(config, layout)
+    gpu = plan.gpu()
+    memory = memory_of(model, gpu, plan.assume, config)
+    slots = slots_of(model, memory, config, plan.workload)
+    fits = memory.fits(shared=layout.shared) and slots > 0
+    costs = Roofline(model, gpu, plan.cluster, plan.assume, config, max(1, slots))
+    found = simulated(config, plan.workload, costs, steps=steps or plan.steps, seed=plan.seed)
+    dollars = found.seconds / 3600 * layout.gpus * gpu.price
+    return summed_up(layout, found, _memory(memory), fits=fits, dollars=dollars)
+
+
+def laid_out(config: RunConfig, layout: Layout) -> RunConfig:
+    """``config`` with the counts of ``layout``."""
+    generators = config.generators.model_copy(
+        update={"count": layout.generators, "tensor_parallel": layout.tensor_parallel}
+    )
+    return config.model_copy(
+        update={
+            "generators": generators,
+            "learner": config.learner.model_copy(update={"ranks": layout.ranks}),
+            "max_staleness": layout.staleness,
+            "tasks_per_step": layout.tasks,
+            "placement": "shared" if layout.shared else "separate",
+        }
+    )
+
+
+def summed_up(
+    layout: Layout,
+    found: Steps,
+    memory: dict[str, float],
+    *,
+    fits: bool,
+    dollars: float | None = None,
+) -> Prediction:
+    """The means of steps."""
+    steps = found.steps
+    tokens = found.mean([float(step.tokens) for step in steps])
+    ages = [age for step in steps for age in step.ages]
+    return Prediction(
+        layout=layout,
+        step=found.seconds,
+        least=min(step.seconds for step in steps),
+        most=max(step.seconds for step in steps),
+        phases=found.phases(),
+        idle={
+            side: found.mean([step.idle[side] for step in steps])
+            for side in ("generators", "learner")
+        },
+        sampling=found.mean([step.sampling for step in steps]),
+        tokens=tokens,
+        tokens_per_second=tokens / found.seconds,
+        groups=found.mean([float(step.groups) for step in steps]),
+        trained=found.mean([float(step.trained) for step in steps]),
+        stale=found.mean([float(step.stale) for step in steps]),
+        age=sum(ages) / max(1, len(ages)),
+        memory=memory,
+        fits=fits,
+        cost=dollars,
+        cost_per_million=None if dollars is None or not tokens else dollars / tokens * 1e6,
+    )
+
+
+def _memory(memory: Memory) -> dict[str, float]:
+    return {
+        "generator": memory.generator,
+        "cache": memory.cache,
+        "rank": memory.rank,
+        "limit": memory.limit,
+    }

@@ -1,0 +1,51 @@
+"""``coevolve plan`` as it is typed."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from services.cli import app
+from services.plan.answer import Answer
+
+SMALL = ("run.tasks_per_step=16", "steps=2", "search.steps=2")
+
+
+def plan(*arguments: str):
+    return CliRunner(env={"COLUMNS": "220"}).invoke(app, ["plan", *arguments])
+
+
+def test_a_sweep_is_a_table_a_file_and_a_picture(tmp_path: Path):
+    file, picture = tmp_path / "plan.json", tmp_path / "plan.png"
+    done = plan("--model", "smollm2", "--gpus", "4,8", "--json", str(file), "--plot", str(picture),
+                "--accelerator", "A100-80", *SMALL)  # fmt: skip
+    assert done.exit_code == 0, done.output
+    found = Answer.model_validate_json(file.read_text())
+    assert [one.layout.gpus for one in found.chosen] == [4, 8]
+    assert "datasheet of A100-80" in done.stdout
+    assert "generators.count=" in done.stdout
+    assert "Assumed:" in done.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_thousands_of_gpus_are_simulated():
+    done = plan("--parameters", "7e9", "--layers", "32", "--layouts", "3072:1024", "steps=2",
+                "run.tasks_per_step=2048", "run.learner.gradient_checkpointing=true")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "4096" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "smollm2"], "how many GPUs?"),
+        (["--gpus", "4"], "which model?"),
+        (["--gpus", "many", "--model", "smollm2"], "are no numbers"),
+        (["--layouts", "4", "--model", "smollm2"], "GENERATORS:RANKS"),
+        (["no-such-plan", "--gpus", "4"], "no plan of that name"),
+    ],
+)
+def test_what_is_missing_is_one_message(arguments: list[str], message: str):
+    done = plan(*arguments)
+    assert done.exit_code == 2
+    assert message in done.stderr
