@@ -104,13 +104,18 @@ class LearnerGroup:
         self._all("start", address, port, seconds=seconds, what="the learner ranks to start")
 
     def update(
-        self, minibatches: Sequence[Sequence[GroupRef]], leans: Leans | None = None
+        self,
+        minibatches: Sequence[Sequence[GroupRef]],
+        leans: Leans | None = None,
+        *,
+        norms: bool = False,
     ) -> UpdateReport:
         """One optimiser update per minibatch. Groups go to the ranks by reference.
 
         Args:
             minibatches: graded groups; each minibatch is spread over the ranks by cost.
             leans: of all verdicts of the update; see ``learner.leaning``.
+            norms: measure the gradient of each objective too; see ``Learner.gradient_norms``.
 
         Raises:
             DeadlineError: the update did not end within ``deadlines.update``.
@@ -122,7 +127,7 @@ class LearnerGroup:
             for work, share in zip(per_rank, shares, strict=True):
                 work.append([minibatch[index].ref for index in share])
         references = [
-            actor.handle.update.remote(work, leans or {})
+            actor.handle.update.remote(work, leans or {}, norms)
             for actor, work in zip(self.actors, per_rank, strict=True)
         ]
         seconds = self._config.deadlines.update

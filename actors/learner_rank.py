@@ -72,9 +72,12 @@ class LearnerRank:
         )
 
     def update(
-        self, minibatches: Sequence[Sequence[ObjectRef[Group]]], leans: Leans
+        self, minibatches: Sequence[Sequence[ObjectRef[Group]]], leans: Leans, norms: bool
     ) -> UpdateReport:
-        """Fetch this rank's groups, make samples of them, update. Collective."""
+        """Fetch this rank's groups, make samples of them, update. Collective.
+
+        ``norms``: measure the gradient of each objective too.
+        """
         from learner.samples import samples_of
 
         batches = []
@@ -86,7 +89,7 @@ class LearnerRank:
             )
             samples = [samples_of(group, self._config.learner, leans) for group in groups]
             batches.append([sample for of_group in samples for sample in of_group])
-        return self._learner.update(batches)
+        return self._learner.update(batches, norms=norms)
 
     def weigh(self, weights: Mapping[Objective, float]) -> None:
         """Use other weights of the objectives from the next update on."""

@@ -317,7 +317,11 @@ class ObjectiveReport:
 
 @dataclass(frozen=True, slots=True)
 class UpdateReport:
-    """What one call of the learner did. ``gradient_norm`` is taken before clipping."""
+    """What one call of the learner did. ``gradient_norm`` is taken before clipping.
+
+    ``gradient_norms``: of each objective's part of the first update's gradient, its weight in it;
+    empty where that was not measured.
+    """
 
     updates: int
     learning_rate: float
@@ -325,6 +329,7 @@ class UpdateReport:
     tokens: int
     seconds: float
     objectives: dict[Objective, ObjectiveReport] = field(default_factory=dict)
+    gradient_norms: dict[Objective, float] = field(default_factory=dict)
 
     def followed_by(self, later: UpdateReport) -> UpdateReport:
         """This report and a later one of the same step as one; objectives do not overlap."""
@@ -335,4 +340,5 @@ class UpdateReport:
             tokens=self.tokens + later.tokens,
             seconds=self.seconds + later.seconds,
             objectives={**self.objectives, **later.objectives},
+            gradient_norms={**self.gradient_norms, **later.gradient_norms},
         )

@@ -24,7 +24,7 @@ from learner.minibatch import Minibatch, Packing, objective_weights, plan, token
 from learner.policy import Policy, inputs, load_model, shares_prefixes, window_of
 from learner.probe import check_head, check_shared_prefix
 from learner.reference import Reference
-from learner.report import Tally
+from learner.report import OBJECTIVES, Tally
 from learner.saving import Saver, together
 from learner.schedule import Schedule
 from learner.shared_prefix import Layout, dummy_layout
@@ -152,13 +152,16 @@ class Learner:
         result: Tensor = logprobs
         return result
 
-    def update(self, minibatches: Sequence[Sequence[Sample]]) -> UpdateReport:
+    def update(
+        self, minibatches: Sequence[Sequence[Sample]], *, norms: bool = False
+    ) -> UpdateReport:
         """One optimiser update per minibatch. Collective.
 
         Args:
             minibatches: this rank's share of each optimiser batch; equally many on every
                 rank, any of them empty. Old log-probabilities are those from before the
                 first update for all of them.
+            norms: measure ``gradient_norms`` of the first minibatch too, before its update.
 
         Returns:
             The same report on every rank. A minibatch in which nothing has signal on any
@@ -172,29 +175,54 @@ class Learner:
         plans = [plan(samples, self.config, self._packing) for samples in minibatches]
         self._check_equal(len(plans))
         totals, micros = self._agree(plans)
+        by_objective = self.gradient_norms(minibatches[0]) if norms and plans else {}
         old = [
             self._old(p, n, first=i == 0)
             for i, (p, n) in enumerate(zip(plans, micros, strict=True))
         ]
         tally = Tally(device)
-        norms: list[float] = []
+        whole: list[float] = []
         rate = self.schedule.at(self.updates_done)
         for i, minibatch in enumerate(plans):
             if not totals[i].any():
                 continue
-            self._accumulate(minibatch, totals[i], micros[i], old[i], tally, first=not norms)
+            self._accumulate(minibatch, totals[i], micros[i], old[i], tally, first=not whole)
             tally.count_samples(minibatch.objective_counts)
             rate = self.schedule.at(self.updates_done)
-            norms.append(self._step(rate))
-        objectives, tokens = tally.finish(len(norms))
+            whole.append(self._step(rate))
+        objectives, tokens = tally.finish(len(whole))
         return UpdateReport(
-            updates=len(norms),
+            updates=len(whole),
             learning_rate=rate,
-            gradient_norm=float(np.mean(norms)) if norms else 0.0,
+            gradient_norm=float(np.mean(whole)) if whole else 0.0,
             tokens=tokens,
             seconds=time.perf_counter() - started,
             objectives=objectives,
+            gradient_norms=by_objective,
         )
+
+    def gradient_norms(self, samples: Sequence[Sample]) -> dict[Objective, float]:
+        """Norm of each objective's part of the gradient of one optimiser batch. Collective.
+
+        Its weight in the loss is in it: the parts add up to the whole gradient, as vectors.
+        Costs one more forward and backward of all samples; what they leave is thrown away.
+
+        Args:
+            samples: this rank's share.
+        """
+        found = {}
+        for objective in OBJECTIVES:
+            ours = [sample for sample in samples if sample.objective is objective]
+            part = plan(ours, self.config, self._packing)
+            (total,), (micros,) = self._agree([part])
+            if not total.any():
+                continue
+            old = self._old(part, micros, first=True)
+            self._accumulate(part, total, micros, old, None, first=True)
+            parameters = [parameter for _, parameter in self._weights.named]
+            found[objective] = zero.gradient_norm(parameters, self._place.device)
+            self._optimizer.zero_grad()
+        return found
 
     def weigh(self, weights: Mapping[Objective, float]) -> None:
         """Use other ``weights`` of the objectives from the next update on. On every rank alike."""
@@ -233,7 +261,7 @@ class Learner:
         totals: Tensor,
         micros: int,
         old: dict[int, FloatArray] | None,
-        tally: Tally,
+        tally: Tally | None,
         *,
         first: bool,
     ) -> None:
@@ -254,7 +282,7 @@ class Learner:
             # DeepSpeed averages gradients over the ranks; the loss is a sum over them.
             scaled = loss.total * self._place.world_size
             self._engine.backward(scaled, scale_wrt_gas=False)
-            if real:
+            if real and tally is not None:
                 unmoved = batch.old if self.config.recompute_old else None
                 if first:
                     unmoved = logprobs

@@ -256,6 +256,18 @@ def max_over_ranks(values: Sequence[int], device: torch.device) -> list[int]:
     return result
 
 
+def gradient_norm(parameters: Sequence[nn.Parameter], device: torch.device) -> float:
+    """Euclidean norm of the gradient that the last backward left, before clipping. Collective."""
+    from deepspeed.utils import safe_get_local_grad
+
+    square = torch.zeros((), dtype=torch.float64, device=device)
+    for parameter in parameters:
+        part = safe_get_local_grad(parameter)  # of this rank's partition; None where frozen
+        if part is not None:
+            square += part.double().square().sum()
+    return float(sum_over_ranks(square).sqrt())
+
+
 def gathered(deepspeed: Any, parameters: Sequence[nn.Parameter]) -> Any:
     """Context in which ``parameters`` are whole on every rank. Collective."""
     return deepspeed.zero.GatheredParameters(list(parameters), modifier_rank=None)

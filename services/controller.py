@@ -152,10 +152,15 @@ class Controller:
         leans = leans_of([group.summary for group in groups], self.config.learner.verdict_balance)
         with self.clock.phase("update"):
             self.actors.generators.sleep()
-            report = self.actors.learner.update(parts, leans)
+            report = self.actors.learner.update(parts, leans, norms=self.measures(step))
         self.version = batch.number
         self.broadcast()
         return report
+
+    def measures(self, step: Step) -> bool:
+        """Whether the gradient of each objective is measured in ``step``."""
+        every = self.config.metrics.gradient_norms_every
+        return every > 0 and step.number % every == 1 % every
 
     def of_use(self, groups: Sequence[GroupRef]) -> Sequence[GroupRef]:
         """The groups to train on: those with signal, or all where `learner.silent_groups` says."""

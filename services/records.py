@@ -89,6 +89,9 @@ class Update(Record):
     gradient_norm: Measured
     tokens: int
     objectives: dict[Objective, ObjectiveUpdate] = {}
+    gradient_norms: dict[Objective, Measured] = {}
+    """Of each objective's part of the gradient, where `metrics.gradient_norms_every` asked for
+    it."""
 
     @classmethod
     def of(cls, report: UpdateReport) -> Self:

@@ -240,6 +240,13 @@ _STABILITY = (
         logarithmic=True,
     ),
     Panel(
+        "Gradient norm by objective",
+        "Of like size: one far above the others steers the whole update, and wants a lower "
+        "learner.weights. Measured every metrics.gradient_norms_every steps.",
+        _by_objective("objective_gradient_norm"),
+        logarithmic=True,
+    ),
+    Panel(
         "KL of sampler and learner",
         "Near 0 where batches are not made ahead; below 0.1 nats where they are.",
         _by_objective("sampler_kl_nats"),

@@ -148,6 +148,12 @@ _TRAINING = (
         "gradient_norm",
         "Norm of the gradient of all objectives together, before clipping. One update has one.",
     ),
+    _gauge(
+        "objective_gradient_norm",
+        "Norm of an objective's part of the gradient, its weight in it, before clipping. Measured "
+        "in one step of metrics.gradient_norms_every.",
+        objective=OBJECTIVES,
+    ),
     _gauge("learning_rate", "Learning rate of the last update."),
     _gauge("objective_weight", "Weight of an objective in the loss now.", objective=OBJECTIVES),
     _counter("trained_tokens", "Completion tokens trained on.", objective=OBJECTIVES),

@@ -233,6 +233,8 @@ class Metrics:
         series = self._series
         series.set("gradient_norm", update.gradient_norm)
         series.set("learning_rate", update.learning_rate)
+        for objective, norm in update.gradient_norms.items():
+            series.set("objective_gradient_norm", norm, objective)
         for objective, report in update.objectives.items():
             for name, value in (
                 ("loss", report.loss),

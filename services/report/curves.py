@@ -65,6 +65,14 @@ def training(run: Run) -> list[Chart]:
         ),
         _by_objective(
             run,
+            "norms",
+            "Gradient norm by objective",
+            "before clipping",
+            lambda m: m.update.gradient_norms if m.update else {},
+            note="Of each objective's part of the gradient, its weight in it, where measured.",
+        ),
+        _by_objective(
+            run,
             "gap",
             "Gap between sampler and learner",
             "mean |difference of log p|",

@@ -99,6 +99,20 @@ def test_same_seed_and_configuration_give_the_same_metrics_line_for_line(
         assert (second / name).read_text() == (first / name).read_text(), name
 
 
+@pytest.mark.slow
+def test_measuring_gradients_by_objective_changes_nothing_else(folder: Path, first: Path) -> None:
+    """Truth 8: line for line the same without it, but for what was measured in the first step."""
+    without = train(config(folder, "unmeasured", metrics={"gradient_norms_every": 0}))
+    for name in ("evaluations.jsonl", "rollouts.jsonl", "examples.jsonl"):
+        assert (without / name).read_text() == (first / name).read_text(), name
+    measured, plain = read_run(first).metrics, read_run(without).metrics
+    assert [bool(m.update and m.update.gradient_norms) for m in measured] == [True, False, False]
+    for one, other in zip(measured, plain, strict=True):
+        assert one.update is not None
+        bare = one.update.model_copy(update={"gradient_norms": {}})
+        assert one.model_copy(update={"update": bare}).line() == other.line()
+
+
 def test_two_generators_and_two_ranks_agree_at_every_version(folder: Path) -> None:
     """Truth 6: the controller compares checksums of both engines at every version."""
     run = read_run(

@@ -173,6 +173,9 @@ def metrics(draw, step: int, steps: int) -> StepMetrics:
             gradient_norm=float(0.9 - 0.4 * share + abs(draw.normal(0, 0.1))),
             tokens=16_000,
             objectives={objective: objective_update(draw, share) for objective in reward},
+            gradient_norms={objective: 0.5 - 0.2 * share for objective in reward}
+            if step % 25 == 1
+            else {},
         ),
     )
 

@@ -76,6 +76,7 @@ def test_everything_that_happens_can_be_scraped():
     assert seen["sync_seconds_total/transfer"] == 0.5
     assert seen["sync_bytes"] == 1200
     assert seen["sync_generators"] == 2
+    assert seen["objective_gradient_norm/solve"] == pytest.approx(0.48)
     assert seen["planned_generators"] == 1
     assert seen["checkpoint_step"] == 2
     assert 0 < seen["held_out_ratio/greedy/policy_accuracy"] < 1
