@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from contracts.errors import UserError
+
+if TYPE_CHECKING:
+    from services.evaluate.data import Questions
+    from services.evaluate.models import Model
+    from services.evaluate.plan import Plan
+    from services.evaluate.records import Results
 
 Models = Annotated[
     list[str],
@@ -110,16 +116,9 @@ def evaluate(  # noqa: PLR0917 (an option each)
     seed: Seed = 0,
 ) -> None:
     """Evaluate models on benchmarks: single pass and test-time scaling, each with its tokens."""
-    from rich.console import Console
-
-    from services.bench.display import live_line
     from services.evaluate.data import HELD_OUT, Questions
     from services.evaluate.models import resolve
-    from services.evaluate.output import RESULTS
     from services.evaluate.plan import Plan, strategies_of
-    from services.evaluate.run import evaluate as run
-    from services.evaluate.tables import show as show_tables
-    from services.signals import stop_on_signals
 
     names, overrides = models_and_values(models)
     strategies = strategies_of(
@@ -130,29 +129,66 @@ def evaluate(  # noqa: PLR0917 (an option each)
         loop_verdicts=loop_verdicts,
         temperature=temperature,
     )
+    planned = partial(
+        Plan,
+        strategies=strategies,
+        out=out,
+        verdicts=verdicts,
+        repeats=repeats,
+        temperature=temperature,
+        show=show,
+        judge=judge,
+        judge_set=judge_set,
+        seed=seed,
+    )
     questions = Questions(tuple(data or [HELD_OUT]), limit, verifier, images, out / "images")
+    find = partial(resolve, overrides=overrides, config=config)
+    tell(carry_out(planned, names, against, questions, find), out)
+
+
+def carry_out(
+    planned: Callable[..., Plan],
+    names: Sequence[str],
+    against: str | None,
+    questions: Questions,
+    find: Callable[..., Model],
+) -> Results:
+    """Find the models, complete the plan with them and what they are asked, and run it.
+
+    Args:
+        planned: makes the plan of models, their questions, and those to compare with.
+        names: of the models.
+        against: name of the model to compare with.
+        questions: of any model.
+        find: makes a model of its name, and of ``progress``, which is told how it goes.
+    """
+    from rich.console import Console
+
+    from services.bench.display import live_line
+    from services.evaluate.run import evaluate as run
+    from services.signals import stop_on_signals
+
     with stop_on_signals(), live_line(Console(stderr=True)) as say:
-        find = partial(resolve, overrides=overrides, config=config, progress=say)
-        chosen = tuple(map(find, names))
-        other = find(against) if against is not None else None
-        plan = Plan(
-            models=chosen,
-            data=tuple(questions.of(model.config) for model in chosen),
-            strategies=strategies,
-            out=out,
+        models = tuple(find(name, progress=say) for name in names)
+        other = find(against, progress=say) if against is not None else None
+        plan = planned(
+            models=models,
+            data=tuple(questions.of(model.config) for model in models),
             against=other,
             against_data=questions.of(other.config) if other else (),
-            verdicts=verdicts,
-            repeats=repeats,
-            temperature=temperature,
-            show=show,
-            judge=judge,
-            judge_set=judge_set,
-            seed=seed,
         )
-        results = run(plan, command=shlex.join(["coevolve", *sys.argv[1:]]), progress=say)
+        return run(plan, command=shlex.join(["coevolve", *sys.argv[1:]]), progress=say)
+
+
+def tell(results: Results, out: Path) -> None:
+    """Show the tables, and say where the rest is."""
+    from rich.console import Console
+
+    from services.evaluate.output import RESULTS
+    from services.evaluate.tables import show
+
     # Where nobody's terminal sets the width, nothing is to be cut.
-    show_tables(results, Console(width=None if sys.stdout.isatty() else WIDTH))
+    show(results, Console(width=None if sys.stdout.isatty() else WIDTH))
     typer.echo(f"Results: {out / RESULTS}")
 
 
