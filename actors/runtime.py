@@ -77,10 +77,25 @@ def _start_local(options: dict[str, Any]) -> None:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with _loopback():
         # A cluster that somebody else has started on this machine is left alone.
-        ray.init(address="local", num_cpus=LOCAL_CPUS, include_dashboard=False, **options)
+        ray.init(
+            address="local",
+            num_cpus=LOCAL_CPUS,
+            num_gpus=_usable_gpus(),
+            include_dashboard=False,
+            **options,
+        )
     for number, handler in handlers.items():
         signal.signal(number, handler)
     _keep_token_to_ourselves()
+
+
+def _usable_gpus() -> int | None:
+    """GPUs that a local session is to have: None is all that Ray finds, of which a build of torch
+    for CPUs can use none.
+    """
+    import torch  # only here: a cluster's driver has no need of it
+
+    return None if torch.backends.cuda.is_built() else 0  # type: ignore[no-untyped-call]
 
 
 def _keep_token_to_ourselves() -> None:
