@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from actors.faults import RestartBudget, Tell
 from actors.generator_pool import GeneratorPool
@@ -71,4 +72,4 @@ class Broadcaster:
                 f"after the broadcast of version {version} the generators have versions {found}"
             )
         self._generators.serve(actors)
-        return report
+        return replace(report, generators=len(actors))

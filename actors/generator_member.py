@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ import ray
 from ray import ObjectRef
 
 from actors.waiting import NamedActor, wait_for
-from contracts.errors import CoevolveError
+from contracts.errors import CoevolveError, DeadlineError
 
 State = Literal["starting", "started", "serving"]
 """``started``: it runs, with the initial weights. ``serving``: it has the run's weights."""
@@ -17,6 +18,8 @@ State = Literal["starting", "started", "serving"]
 
 class Member:
     """A generator that is launched at once, and may be launched anew.
+
+    ``missed``: it was told that no machine has room for it.
 
     Args:
         index: its number.
@@ -33,13 +36,28 @@ class Member:
         """Start an actor in this place."""
         self.state: State = "starting"
         self.outstanding = 0.0
+        self.missed = False
+        self._since, self._on_machine = time.monotonic(), False
         self.actor = self._launch(self.index)
+        self._placed: ObjectRef[Any] = self.actor.handle.__ray_ready__.remote()
         self._started: ObjectRef[Any] = self.actor.handle.start.remote()
 
     @property
     def name(self) -> str:
         """Its name in messages."""
         return self.actor.name
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether a machine had room for it: its process runs, or ran."""
+        if not self._on_machine and ray.wait([self._placed], timeout=0)[0]:
+            self._on_machine, self._since = True, time.monotonic()
+        return self._on_machine
+
+    @property
+    def waited(self) -> float:
+        """Seconds since it was launched; once it is placed, since that was seen."""
+        return time.monotonic() - self._since
 
     def wait_until_started(self, seconds: float) -> None:
         """Wait until its engine runs.
@@ -49,7 +67,12 @@ class Member:
             CoevolveError: the engine or its actor failed.
         """
         what = f"{self.name} to start"
-        wait_for(self._started, seconds=seconds, what=what, actors=[self.actor])
+        try:
+            wait_for(self._started, seconds=seconds, what=what, actors=[self.actor])
+        except DeadlineError as error:
+            if self.is_placed:
+                raise
+            raise DeadlineError(f"a machine with room for {self.name}", seconds) from error
         if self.state == "starting":
             self.state = "started"
 

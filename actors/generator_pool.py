@@ -12,7 +12,7 @@ import ray
 from ray import ObjectRef
 
 from actors.engine import WORKER_EXTENSION, engine_environment, with_devices
-from actors.faults import RestartBudget, Tell
+from actors.faults import Fault, RestartBudget, Tell
 from actors.generation import Streams, expected_tokens
 from actors.generator import Generator, Sampling
 from actors.generator_member import Member
@@ -31,19 +31,28 @@ class GeneratorPool:
     """All generators of a run. Made by ``start`` or ``launch``.
 
     One that dies or freezes is started anew, on a budget; the prompts it had go to others. A
-    new one samples nothing before it was sent the run's weights (``serve``). Several threads
-    may generate at once.
+    new one samples nothing before it was sent the run's weights (``serve``). Where no machine has
+    room for it the others go on, and it joins them when there is room. Several threads may
+    generate at once.
 
     Args:
         config: the run, with devices settled.
         members: the generators, launched.
         budget: of restarts.
+        tell: called where no machine has room for one.
     """
 
-    def __init__(self, config: RunConfig, members: Sequence[Member], budget: RestartBudget) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        members: Sequence[Member],
+        budget: RestartBudget,
+        tell: Tell = lambda _: None,
+    ) -> None:
         self._config = config
         self._members = tuple(members)
         self._budget = budget
+        self._tell = tell
         self._lock = threading.RLock()
         self._stopped = False
 
@@ -107,17 +116,43 @@ class GeneratorPool:
             return NamedActor(handle, name, log, index)
 
         members = [Member(index, launch) for index in range(config.generators.count)]
-        return cls(config, members, RestartBudget("generators", config.faults, tell))
+        return cls(config, members, RestartBudget("generators", config.faults, tell), tell)
 
-    def wait_until_started(self) -> None:
-        """Wait until each engine runs; on failure stop them all."""
+    def wait_until_started(self, *, fewer: bool = False) -> None:
+        """Wait until each engine runs; on failure stop them all.
+
+        Args:
+            fewer: go on without those that no machine has room for, if another one runs. They
+                join when there is room.
+
+        Raises:
+            DeadlineError: one does not run within ``deadlines.start``; with ``fewer``, none does.
+            CoevolveError: an engine failed to start.
+        """
         end = time.monotonic() + self._config.deadlines.start
         try:
+            if fewer:
+                self._wait_for_machines(end)
             for member in self._members:
-                member.wait_until_started(max(1.0, end - time.monotonic()))
+                if not member.missed:
+                    member.wait_until_started(max(1.0, end - time.monotonic()))
         except BaseException:
             self.stop()
             raise
+
+    def _wait_for_machines(self, end: float) -> None:
+        """Wait until each engine has room on a machine, or is known not to, and one of them has."""
+        while True:
+            with self._lock:
+                self._look()
+                placed = [member.is_placed for member in self._members]
+                known = [member.is_placed or member.missed for member in self._members]
+            if any(placed) and all(known):
+                return
+            if time.monotonic() > end:
+                seconds = self._config.deadlines.start
+                raise DeadlineError("a machine with room for a generator", seconds)
+            time.sleep(POLL_SECONDS)
 
     @property
     def actors(self) -> tuple[NamedActor, ...]:
@@ -149,8 +184,28 @@ class GeneratorPool:
 
     def _look(self) -> None:
         for member in self._members:
-            if (error := member.look()) is not None:
+            if (error := member.look() or self._overdue(member)) is not None:
                 self.failed(member.actor, error)
+
+    def _overdue(self, member: Member) -> CoevolveError | None:
+        """What a start that takes too long is to be ended for. One that waits for a machine waits
+        on, and that is told once.
+        """
+        deadlines = self._config.deadlines
+        if member.state != "starting":
+            return None
+        if member.is_placed:
+            late = member.waited > deadlines.start
+            return DeadlineError(f"{member.name} to start", deadlines.start) if late else None
+        if not member.missed and member.waited > deadlines.health:
+            member.missed = True
+            there = sum(other.state != "starting" for other in self._members)
+            text = (
+                f"no machine has had room for {member.name} for {deadlines.health:g} s; {there} of "
+                f"{len(self._members)} generators go on, and it joins them when there is room"
+            )
+            self._tell(Fault("machines", member.name, CoevolveError(text)))
+        return None
 
     def failed(self, actor: NamedActor, error: CoevolveError) -> None:
         """Start a generator anew, unless that was done already.
@@ -322,5 +377,9 @@ class GeneratorPool:
         """End all engines: in good order within ``deadlines.stop``, then by force."""
         with self._lock:
             self._stopped = True
-            actors = [member.actor for member in self._members]
+            # One that waits for a machine would be waited for.
+            for member in self._members:
+                if member.missed and not member.is_placed:
+                    kill(member.actor)
+            actors = [m.actor for m in self._members if not m.missed or m.is_placed]
         stop_actors(actors, seconds=self._config.deadlines.stop)
