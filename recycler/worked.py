@@ -1,9 +1,12 @@
 r"""The worked style: a few solved sums as chat turns before the question, for small models.
 
 A model of 135M parameters hardly boxes an answer, and judges by habit, unless it sees how it
-is done. The examples are computed here, so none can be wrong; verdicts spell the comparison
-out, and come in balanced order, mirrored from one wording to the next, so that no verdict is
-the usual one or the last one.
+is done. The examples are computed here, so none can be wrong; verdicts come in balanced order,
+mirrored from one wording to the next, so that no verdict is the usual one or the last one. A
+verdict follows the derivation at once: such a model does not copy the proposed number truly
+("82. 92 is not equal to 92, so it is right"), and what is copied wrong is noise that hides whether
+the verdict was right. Few and short examples, too, because a CPU's attention pays for each token
+of a prompt with every token that it samples.
 The request stands once, as a system message: every turn of an example would pay for it again.
 """
 
@@ -58,26 +61,18 @@ def _solved(sum_: Sum) -> tuple[str, str]:
     return f"What is {sum_.terms}?", answer
 
 
-def _compared(sum_: Sum) -> str:
-    """Derivation and comparison of the proposed answer, up to the verdict."""
-    relation, verdict = ("is", "right") if sum_.off == 0 else ("is not", "wrong")
-    return (
-        f"{sum_.terms} = {sum_.value}. The proposed answer is {sum_.proposed}. "
-        f"{sum_.value} {relation} equal to {sum_.proposed}, so it is {verdict}."
-    )
-
-
 def _proposed(sum_: Sum) -> str:
     return f"What is {sum_.terms}?\nProposed answer: {sum_.proposed}"
 
 
 def _judged(sum_: Sum) -> tuple[str, str]:
     verdict = "No" if sum_.off else "Yes"
-    return f"{_proposed(sum_)}\nCorrect?", f"{_compared(sum_)} {_box(verdict)}"
+    return f"{_proposed(sum_)}\nCorrect?", f"{sum_.terms} = {sum_.value}. {_box(verdict)}"
 
 
 def _reflected(sum_: Sum) -> tuple[str, str]:
-    answer = f"{_compared(sum_)} The answer is {_box(sum_.value)}."
+    found = f"not {sum_.proposed}" if sum_.off else "as proposed"
+    answer = f"{sum_.terms} = {sum_.value}, {found}. The answer is {_box(sum_.value)}."
     return f"{_proposed(sum_)}\nCheck it.", answer
 
 
@@ -88,10 +83,7 @@ def _paired(sum_: Sum, right_first: bool) -> tuple[str, str]:
         first, second = second, first
     letter = "A" if right_first else "B"
     question = f"What is {sum_.terms}?\nAnswer A: {first}\nAnswer B: {second}\nWhich is correct?"
-    return question, (
-        f"{sum_.terms} = {sum_.value}. Answer A is {first}, answer B is {second}. "
-        f"{sum_.value} is answer {letter}. {_box(letter)}"
-    )
+    return question, f"{sum_.terms} = {sum_.value}. {_box(letter)}"
 
 
 _TO_SOLVE = (
@@ -101,16 +93,10 @@ _TO_SOLVE = (
 """Examples of each solve wording."""
 
 _TO_JUDGE = (
-    (
-        *(Sum(12, "+", 5, -1), Sum(9, "+", 8), Sum(20, "-", 6)),
-        *(Sum(14, "+", 7, 10), Sum(31, "-", 4, 1), Sum(16, "+", 9)),
-    ),
-    (
-        *(Sum(13, "+", 6), Sum(24, "-", 7, 1), Sum(8, "+", 15, -2)),
-        *(Sum(17, "-", 9), Sum(22, "+", 4), Sum(30, "-", 12, -10)),
-    ),
+    (Sum(12, "+", 5, -1), Sum(29, "+", 8), Sum(31, "-", 6), Sum(14, "+", 27, 10)),
+    (Sum(13, "+", 6), Sum(24, "-", 7, 1), Sum(18, "+", 15, -10), Sum(22, "+", 19)),
 )
-"""Examples of each pointwise wording: no yes yes no no yes, and its mirror image."""
+"""Examples of each pointwise wording: no yes yes no, and its mirror image."""
 
 _TO_COMPARE = (
     (
@@ -142,6 +128,7 @@ WORKED: Style = {
             f"worked-point-{n}",
             f"{_PROPOSAL}Correct?",
             _chat(ASK_YES_NO, map(_judged, sums)),
+            version=2,
         )
         for n, sums in enumerate(_TO_JUDGE, 1)
     ),
@@ -150,6 +137,7 @@ WORKED: Style = {
             f"worked-pair-{n}",
             "$question\nAnswer A: $first\nAnswer B: $second\nWhich is correct?",
             _chat(ASK_A_B, (_paired(sum_, right_first) for sum_, right_first in sums)),
+            version=2,
         )
         for n, sums in enumerate(_TO_COMPARE, 1)
     ),
@@ -158,6 +146,7 @@ WORKED: Style = {
             f"worked-reflect-{n}",
             f"{_PROPOSAL}Check it.",
             _chat(ASK_ANSWER, map(_reflected, sums)),
+            version=2,
         )
         for n, sums in enumerate(_TO_REFLECT, 1)
     ),

@@ -160,9 +160,11 @@ def test_worked_proposals_are_right_and_wrong_in_balance(objective: Objective) -
             proposed = re.search(r"Proposed answer: (-?\d+)", question.text())
             assert proposed is not None
             right = int(proposed[1]) == value_of(question)
-            assert ("is right" in answer.text()) == right
             if objective is Objective.POINTWISE:
                 assert read_verdict(answer.text()) == ("yes" if right else "no")
+            else:
+                assert ("as proposed" in answer.text()) == right
+                assert (f"not {proposed[1]}" in answer.text()) != right
             verdicts.append(right)
         assert verdicts.count(True) == verdicts.count(False)
         patterns.append(verdicts)
