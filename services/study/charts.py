@@ -25,9 +25,11 @@ from services.study.comparing import (
     last_of,
     numeric_axes,
     over_steps,
+    within_unit,
 )
 from services.study.expand import Planned
 from services.study.measures import MEASURES, PHASES, Measure
+from services.study.spec import AxisSpec
 from services.study.table import Collected
 
 DOTS_PER_INCH = 150
@@ -131,7 +133,9 @@ def end_plot(found: Collected, measure: Measure) -> Plot | None:
         start = list(found.by_seed(run.configuration, measure.name, "start").values())
         if end:
             before = sum(start) / len(start) if start else None
-            rows.append((title_of(run), _mean(end), before, colour_of(place)))
+            score = within_unit(mean_over_runs(end), measure.unit)
+            point = Point(0.0, score, tuple(end))
+            rows.append((title_of(run), point, before, colour_of(place)))
     if not rows:
         return None
 
@@ -170,6 +174,7 @@ def step_plot(found: Collected, measure: Measure) -> Plot | None:
         if measure.chance is not None:
             axes.axhline(measure.chance, color=SOFT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         _value_axis(axes, measure)
 
     return Plot(f"steps-{measure.name}", measure.title, draw, entries)
@@ -180,10 +185,19 @@ def axis_plots(found: Collected) -> Iterator[Plot]:
     for field, axis in numeric_axes(found.study).items():
         for name in found.study.measure:
             measure = MEASURES[name]
-            if name.startswith("seconds_") and name != "seconds":
+            if not _tells(measure, axis):
                 continue
             if lines := along(found, field, measure):
                 yield _axis_plot(field, axis.title or field, measure, lines, axis.kind != "setting")
+
+
+def _tells(measure: Measure, axis: AxisSpec) -> bool:
+    """Whether a plot of ``measure`` along ``axis`` is worth its place."""
+    if measure.kind == "score":
+        return True
+    if measure.name.startswith("seconds_"):
+        return False
+    return axis.kind != "setting" or measure.better != "neither"
 
 
 def _axis_plot(
@@ -303,10 +317,6 @@ def time_plot(found: Collected) -> Plot | None:
 def _average(found: Collected, run: Planned, measure: str) -> float:
     values = list(found.by_seed(run.configuration, measure, last_of(MEASURES[measure])).values())
     return sum(values) / len(values) if values else 0.0
-
-
-def _mean(values: Sequence[float]) -> Point:
-    return Point(0.0, mean_over_runs(values), tuple(values))
 
 
 def _dot(axes: Axes, height: int, point: Point, colour: str) -> None:

@@ -13,6 +13,8 @@ import threading
 
 def end_with_starter() -> None:
     """Send SIGTERM to this process when standard input ends."""
+    # A parent that ignores it hands that on.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def wait() -> None:
         os.read(0, 1)

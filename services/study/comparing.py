@@ -87,6 +87,13 @@ class Line:
     law: PowerLaw | None = None
 
 
+def within_unit(score: Score, unit: str) -> Score:
+    """A share's interval, cut at 0 and 1: Student's t of a few seeds may reach beyond."""
+    if unit != "share" or score.low is None or score.high is None:
+        return score
+    return Score(score.value, max(0.0, score.low), min(1.0, score.high), score.n)
+
+
 def over_steps(found: Collected, measure: Measure) -> list[Line]:
     """A held-out score over the steps: at each step that all finished seeds were evaluated at."""
     lines = []
@@ -97,7 +104,7 @@ def over_steps(found: Collected, measure: Measure) -> list[Line]:
                 at.setdefault(row.step, {})[row.seed] = row.value
         most = max((len(values) for values in at.values()), default=0)
         points = tuple(
-            _point(step, list(values.values()))
+            _point(step, list(values.values()), measure.unit)
             for step, values in sorted(at.items())
             if len(values) == most
         )
@@ -115,7 +122,7 @@ def along(found: Collected, field: str, measure: Measure) -> list[Line]:
         for value, run in runs:
             values = list(found.by_seed(run.configuration, measure.name, last_of(measure)).values())
             if values:
-                points.append(_point(value, values))
+                points.append(_point(value, values, measure.unit))
                 xs += [value] * len(values)
                 ys += values
         if len(points) > 1:
@@ -188,5 +195,5 @@ def _along(found: Collected, field: str) -> dict[str, list[tuple[float, Planned]
     return {label: sorted(runs, key=lambda pair: pair[0]) for label, runs in lines.items()}
 
 
-def _point(x: float, values: Sequence[float]) -> Point:
-    return Point(float(x), mean_over_runs(values), tuple(values))
+def _point(x: float, values: Sequence[float], unit: str) -> Point:
+    return Point(float(x), within_unit(mean_over_runs(values), unit), tuple(values))

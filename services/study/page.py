@@ -173,7 +173,7 @@ def facts(
     all_facts = [
         ("runs", f"{done} of {len(lines)} done"),
         ("seeds", str(len(study.seed_list))),
-        ("held equal", held or "steps of each configuration"),
+        ("held equal", held or "nothing but what all configurations say"),
         ("model", "; ".join(sorted(models))),
         ("time of all steps", duration(seconds)),
         ("machine", "; ".join(dict.fromkeys(m for r in results for m in r.machines))),

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict
 
 from services.run_folder import write_atomically
 from services.statistics import mean_over_runs
+from services.study.comparing import within_unit
 from services.study.expand import Planned, run_name
-from services.study.measures import When
+from services.study.measures import MEASURES, When
 from services.study.place import Place
 from services.study.table import Collected
 
@@ -59,9 +60,9 @@ class Result(BaseModel):
     machines: tuple[str, ...]
 
 
-def spread(values: Sequence[float]) -> Spread:
+def spread(values: Sequence[float], unit: str = "") -> Spread:
     """Mean, standard deviation, extremes and interval of at least one value."""
-    score = mean_over_runs(values)
+    score = within_unit(mean_over_runs(values), unit)
     assert score.value is not None
     return Spread(
         mean=score.value,
@@ -113,7 +114,7 @@ def _result(found: Collected, run: Planned, machines: Sequence[str]) -> Result:
     for measure in study.measure:
         for when in WHENS:
             if values := list(found.by_seed(name, measure, when).values()):
-                measures.setdefault(measure, {})[when] = spread(values)
+                measures.setdefault(measure, {})[when] = spread(values, MEASURES[measure].unit)
     arm = study.arms.get(run.arm)
     return Result(
         study=study.name,

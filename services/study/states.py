@@ -23,11 +23,7 @@ ERROR_LINES = 12
 
 
 def state_of(config: RunConfig) -> State:
-    """How the run of ``config`` stands, by its own record.
-
-    Raises:
-        UserError: its folder cannot be read.
-    """
+    """How the run of ``config`` stands, by its own record; ``failed`` if that cannot be read."""
     folder = config.folder
     if not (folder / CONFIG).is_file():
         return "to do"
@@ -37,7 +33,11 @@ def state_of(config: RunConfig) -> State:
         return "interrupted"
     if status == "failed":
         return "failed"
-    return "done" if status == "finished" and is_finished(config) else "interrupted"
+    try:
+        done = status == "finished" and is_finished(config)
+    except UserError:
+        return "failed"
+    return "done" if done else "interrupted"
 
 
 def progress_of(folder: Path) -> tuple[str, str]:
