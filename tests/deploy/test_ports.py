@@ -241,6 +241,22 @@ def test_the_agent_s_calls_are_refused_too(node):
     assert answers <= {"UNAUTHENTICATED", "UNIMPLEMENTED"}
 
 
+def refuses(port: int, token: str) -> bool:
+    """Whether a port answers neither calls nor requests that come with ``token``."""
+    answers = calls(port, token)
+    if "UNAUTHENTICATED" in answers:
+        return answers <= {"UNAUTHENTICATED", "UNIMPLEMENTED"}
+    return get(port, "/api/v0/actors", token) in (401, 403)
+
+
+@pytest.mark.parametrize("token", ["", "wrong"])
+def test_no_port_is_forgotten_each_refuses_but_those_that_give_figures(node, token):
+    figures = {node.ports[name] for name in ("metrics", "autoscaler", "dash-metrics")}
+    ports = {port: name for port, name in node.listening().items() if port not in figures}
+    assert {"ray::RuntimeEnvAgent", "dashboard.py", "raylet", "gcs_server"} <= set(ports.values())
+    assert [name for port, name in ports.items() if not refuses(port, token)] == []
+
+
 @pytest.mark.parametrize("token", ["", "wrong"])
 @pytest.mark.parametrize(
     ("port", "path"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import subprocess
 import urllib.request
 from itertools import product
 from pathlib import Path
@@ -23,6 +25,8 @@ from services.metrics.catalogue import MEASURES, OTHER, PREFIX
 from services.metrics.page import PAGE, page
 from services.records import JUDGE_SCORES, JudgeRecord
 from services.statistics import Score
+
+PROMTOOL = shutil.which("promtool")
 
 Samples = dict[str, float]
 """By name and label values without that of the run: ``reward_mean/solve``."""
@@ -120,6 +124,24 @@ def test_names_and_labels_are_those_of_the_catalogue_and_bounded():
         f"timeouts_total/{OTHER}",
     ]
     assert len(allowed) < 500
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not here: Debian's prometheus has it")
+def test_prometheus_own_lint_finds_nothing():
+    given = facade()
+    for done, clock in steps(2):
+        given.step(done, clock)
+    given.evaluation(evaluation(np.random.default_rng(0), 2, 0.5, "sampled", 512))
+    given.sync(TransferReport(3, 1200, {"start": 0.1}, 2))
+    given.checkpoint(2, 1.5)
+    done = subprocess.run(
+        [str(PROMTOOL), "check", "metrics"],
+        input=generate_latest(given.registry),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def test_counters_are_there_before_they_count_anything():
