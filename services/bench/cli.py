@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -12,8 +13,10 @@ from contracts.errors import UserError
 
 if TYPE_CHECKING:
     from services.bench.records import Benchmark
+    from services.plan.scaling import ScalingPlan
 
 Result = TypeVar("Result", bound="Benchmark")
+Found = TypeVar("Found")
 app = typer.Typer(no_args_is_help=True, help="Measure parts of the system on this machine.")
 
 JsonOption = Annotated[
@@ -148,6 +151,62 @@ def routing(
     _report(lambda say: bench_routing(say, completions=count, generators=generators), json)
 
 
+@app.command()
+def plan(  # noqa: PLR0917 (an option each)
+    json: JsonOption = None,
+    model: Annotated[str, typer.Option(help="tiny, smollm2")] = "tiny",
+    ranks: Annotated[str, typer.Option(help="Numbers of learner ranks.")] = "1,2,4",
+    generators: Annotated[str, typer.Option(help="Numbers of generators.")] = "1,2,4",
+    rounds: Annotated[int, typer.Option(min=1, help="Counted rounds.")] = 3,
+    short: ShortOption = False,
+) -> None:
+    """What the planner has to know of this machine: coevolve plan --calibrate FILE."""
+    from rich.console import Console
+
+    from services.plan.scaling import bench_plan, write_record
+    from services.plan.show import show_calibration
+
+    wanted = _scaling(model, ranks, generators, rounds, short)
+    found = _live(lambda say: bench_plan(wanted, say))
+    if json is not None:
+        write_record(found, json)
+    show_calibration(found, Console())
+
+
+@app.command()
+def scaling(  # noqa: PLR0917 (an option each)
+    json: JsonOption = None,
+    model: Annotated[str, typer.Option(help="tiny, smollm2")] = "tiny",
+    ranks: Annotated[str, typer.Option(help="Numbers of learner ranks.")] = "1,2,4",
+    generators: Annotated[str, typer.Option(help="Numbers of generators.")] = "1,2,4",
+    rounds: Annotated[int, typer.Option(min=1, help="Counted rounds.")] = 3,
+    lines: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep every measurement there.")
+    ] = None,
+    short: ShortOption = False,
+) -> None:
+    """Whole steps on several generators and ranks, a thread each, beside what is predicted."""
+    from rich.console import Console
+
+    from services.plan.scaling import bench_scaling
+    from services.plan.show import show_comparison
+
+    wanted = replace(_scaling(model, ranks, generators, rounds, short), lines=lines)
+    found = _live(lambda say: bench_scaling(wanted, say))
+    if json is not None:
+        found.write(json)
+    show_comparison(found, Console())
+
+
+def _scaling(model: str, ranks: str, generators: str, rounds: int, short: bool) -> ScalingPlan:
+    from services.plan.scaling import ScalingPlan
+
+    if short:
+        return ScalingPlan(model, (1, 2), (1,), rounds=1, steps=3, tasks=8)
+    counts = _counts(generators, "--generators", "generators", "1,2,4")
+    return ScalingPlan(model, counts, _counts(ranks, "--ranks", "ranks", "1,2,4"), rounds=rounds)
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
@@ -171,12 +230,21 @@ def _report(run: Callable[[Callable[[str], None]], Result], json: Path | None) -
     """Run a benchmark under a live line; write, show and return what it came to."""
     from rich.console import Console
 
-    from services.bench.display import live_line, show
-    from services.signals import stop_on_signals
+    from services.bench.display import show
 
-    with stop_on_signals(), live_line(Console(stderr=True)) as say:
-        result = run(say)
+    result = _live(run)
     if json is not None:
         result.write(json)
     show(result, Console())
     return result
+
+
+def _live(run: Callable[[Callable[[str], None]], Found]) -> Found:
+    """Run a benchmark under a live line."""
+    from rich.console import Console
+
+    from services.bench.display import live_line
+    from services.signals import stop_on_signals
+
+    with stop_on_signals(), live_line(Console(stderr=True)) as say:
+        return run(say)

@@ -42,6 +42,11 @@ class Costs(EngineCosts, Protocol):
         ...
 
     @property
+    def background(self) -> float:
+        """Processors that others would keep busy."""
+        ...
+
+    @property
     def generator_demand(self) -> float:
         """Processors that a generator keeps busy while it samples."""
         ...

@@ -144,15 +144,16 @@ class Processors:
     A job of demand d keeps d processors busy when it is alone. Where all demands come to more
     than there are processors, every job goes slower by the same factor. (Egalitarian processor
     sharing: Kleinrock, Queueing Systems II, 1976, 4.4.) With ``math.inf`` processors nobody
-    waits for anybody.
+    waits for anybody. ``background``: demand of jobs that are always there.
 
     ``progress`` is how far a job has come that has always been there: one number for all jobs,
     so that an arrival or an end costs the logarithm of the number of jobs.
     """
 
-    def __init__(self, clock: Clock, count: float = math.inf) -> None:
+    def __init__(self, clock: Clock, count: float = math.inf, background: float = 0.0) -> None:
         self.clock = clock
         self.count = count
+        self._background = background
         self._demand = 0.0
         self._jobs: list[tuple[float, int, Work]] = []
         self._progress = 0.0
@@ -163,7 +164,8 @@ class Processors:
     @property
     def rate(self) -> float:
         """Seconds of progress a second: 1 where there is enough for all."""
-        return 1.0 if self._demand <= self.count else self.count / self._demand
+        demand = self._demand + self._background
+        return 1.0 if demand <= self.count else self.count / demand
 
     @property
     def progress(self) -> float:

@@ -194,9 +194,8 @@ def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(low)
     for key, value in high.items():
         old = result.get(key)
-        if isinstance(old, Mapping) and isinstance(value, Mapping):
-            value = _merged(old, value)
-        result[key] = value
+        inside = isinstance(old, Mapping) and isinstance(value, Mapping)
+        result[key] = _merged(dict(old or {}), value) if inside else value
     return result
 
 

@@ -40,6 +40,7 @@ class Roofline:
     slots: int
 
     processors: float = math.inf
+    background: float = 0.0
     generator_demand: float = 1.0
     rank_demand: float = 1.0
 

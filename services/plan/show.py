@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from services.plan.answer import Answer
+from services.plan.calibrated import Calibration
 from services.plan.predict import Prediction
+
+if TYPE_CHECKING:
+    from services.plan.scaling import Comparison
 
 DOTS_PER_INCH = 150
 
@@ -86,6 +91,62 @@ def proposal(one: Prediction) -> str:
         f"{layout.gpus} GPUs: generators.count={layout.generators}{ways}, "
         f"learner.ranks={layout.ranks}, max_staleness={layout.staleness}, "
         f"tasks_per_step={layout.tasks}. The {slow} set the pace."
+    )
+
+
+def show_calibration(found: Calibration, console: Console) -> None:
+    """Print the constants of a machine."""
+    console.print(f"{found.model}: {found.machine}", highlight=False)
+    fit = found.generator
+    console.print(
+        f"a sequence {1e6 * fit.sequence:.0f} us, an engine step {1e3 * fit.step:.2f} ms, a token "
+        f"{1e6 * fit.token:.1f} us, on {fit.demand:.2f} cores (error {fit.error:.0%})",
+        highlight=False,
+    )
+    for ranks, update in found.updates.items():
+        console.print(
+            f"an update on {ranks} ranks {1e3 * update.fixed:.1f} ms, a token "
+            f"{1e6 * update.token:.1f} us (error {update.error:.0%})",
+            highlight=False,
+        )
+    sends = ", ".join(f"{n}: {1e3 * seconds:.0f}" for n, seconds in found.broadcasts.items())
+    console.print(f"a broadcast by receivers, ms: {sends}", highlight=False)
+    console.print(
+        f"grading and routing {1e6 * found.routing:.0f} us a completion beside sampling; a step "
+        f"{1e3 * (found.grading + found.recycling + found.bookkeeping):.1f} ms besides; others "
+        f"kept {found.load:.2f} of {found.cores} cores busy",
+        highlight=False,
+    )
+
+
+def show_comparison(found: Comparison, console: Console) -> None:
+    """Print measured and predicted steps side by side."""
+    show_calibration(found.calibration, console)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    heads = ("generators", "ranks", "stale", "measured, s", "least", "most", "predicted, s",
+             "error", "learner idle", "predicted", "others, cores", "")  # fmt: skip
+    for head in heads:
+        table.add_column(head, justify="right")
+    for one in found.points:
+        table.add_row(
+            str(one.generators),
+            str(one.ranks),
+            str(one.staleness),
+            f"{one.measured:.3f}",
+            f"{min(one.rounds):.3f}",
+            f"{max(one.rounds):.3f}",
+            f"{one.predicted:.3f}",
+            f"{one.error:+.0%}",
+            f"{one.idle['learner']:.0%}",
+            f"{one.predicted_idle['learner']:.0%}",
+            f"{one.load:.2f}",
+            "calibrated on" if one.calibrated else "",
+        )
+    console.print(table)
+    console.print(
+        f"error of the others: median {found.median_error:.1%}, "
+        f"greatest {found.greatest_error:.1%}",
+        highlight=False,
     )
 
 

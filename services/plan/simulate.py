@@ -75,7 +75,7 @@ class Simulation:
 
     def __post_init__(self) -> None:
         self.clock = Clock()
-        self.processors = Processors(self.clock, self.costs.processors)
+        self.processors = Processors(self.clock, self.costs.processors, self.costs.background)
         self.engines = Engines(self.clock, self.processors, self.config, self.costs)
         self.prompts = Prompts(self.config, self.workload, self.seed)
         self.gate = Turns(self.clock)

@@ -21,6 +21,7 @@ class Round:
     sync: float = 0.0
     prompt: float = 0.0
     processors: float = math.inf
+    background: float = 0.0
     generator_demand: float = 1.0
     rank_demand: float = 1.0
     slots: int = 1_000_000

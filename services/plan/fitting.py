@@ -1,0 +1,191 @@
+"""From what was measured of parts to the constants of a calibration.
+
+Every cost is a sum of counts times constants that are not negative. They are fitted by non-
+negative least squares of relative errors (scipy), on the counts that the simulation would make of
+the very same lengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from contracts.config import RunConfig
+from contracts.types import Objective
+from learner.packing import balance
+from services.plan.calibrated import Calibration, GeneratorFit, UpdateFit
+from services.plan.costs import Load
+from services.plan.decoding import Sampled, Schedule
+from services.plan.measured import (
+    GroupSeen,
+    RunSeen,
+    SampleSeen,
+    Seen,
+    SendSeen,
+    StepSeen,
+    UpdateSeen,
+)
+from services.plan.workload import Lengths, ObjectiveWork, Workload
+
+QUANTILES = 41
+"""Of measured lengths."""
+PHASES = ("generate", "grade", "recycle", "update", "broadcast", "check")
+"""Of a step; what is left is bookkeeping."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """Costs by which a schedule counts something instead of seconds."""
+
+    step: float = 0.0
+    token: float = 0.0
+    prompt: float = 0.0
+
+    def prefill(self, sequences: int, tokens: int, pairs: float) -> float:  # noqa: ARG002
+        """Prompt tokens."""
+        return self.prompt * tokens
+
+    def decode(self, running: int, context: float) -> float:  # noqa: ARG002
+        """Engine steps, or tokens."""
+        return self.step + self.token * running
+
+
+def calibrate(
+    found: Sequence[Seen], config: RunConfig, *, machine: str, versions: dict[str, str], cores: int
+) -> Calibration:
+    """The constants that ``found`` comes to; the first round of each session does not count.
+
+    Of whole runs, only the steps of one generator and one rank that take turns are used, for what
+    no part shows: recycling, grading at the end, bookkeeping, and groups a step.
+
+    Raises:
+        ValueError: something was not measured.
+    """
+    counted = [one for one in found if one.round]
+    samples = [one for one in counted if isinstance(one, SampleSeen)]
+    updates = [one for one in counted if isinstance(one, UpdateSeen)]
+    sends = [one for one in counted if isinstance(one, SendSeen)]
+    steps = [
+        step
+        for one in counted
+        if isinstance(one, RunSeen) and one.point == (1, 1, 0)
+        for step in one.steady
+    ]
+    if not (samples and updates and sends and steps):
+        raise ValueError("samples, updates, broadcasts and a run of one and one are needed")
+    used = [one.usage for one in samples] + [one.usage for one in updates]
+    load = median([usage.others / usage.wall for usage in used])
+    return Calibration(
+        machine=machine,
+        versions=versions,
+        model=config.model.name,
+        cores=cores,
+        load=load,
+        generator=fit_generator(samples, config),
+        updates={
+            ranks: fit_update([one for one in updates if one.ranks == ranks], config, cores, load)
+            for ranks in sorted({one.ranks for one in updates})
+        },
+        broadcasts={
+            receivers: median([one.seconds for one in sends if one.receivers == receivers])
+            for receivers in sorted({one.receivers for one in sends})
+        },
+        routing=median([one.usage.driver / _completions(one.groups) for one in samples]),
+        grading=_phase(steps, "grade"),
+        recycling=_phase(steps, "recycle"),
+        bookkeeping=median([s.seconds - sum(s.phases.get(p, 0.0) for p in PHASES) for s in steps]),
+        workload=workload_of([g for one in samples for g in one.groups], steps),
+        run=config,
+    )
+
+
+def _phase(steps: Sequence[StepSeen], name: str) -> float:
+    return median([step.phases.get(name, 0.0) for step in steps])
+
+
+def _completions(groups: Sequence[GroupSeen]) -> int:
+    return sum(len(group.lengths) for group in groups)
+
+
+def fit_generator(samples: Sequence[SampleSeen], config: RunConfig) -> GeneratorFit:
+    """Seconds of a sequence, an engine step and a token, those of prompts counted in.
+
+    More cannot be told apart: batches of one run have about as many engine steps each.
+    """
+    rows = np.array([_counts(one.groups, config) for one in samples])
+    seconds = np.array([one.seconds for one in samples])
+    (sequence, step, token), error = _fit(rows, seconds)
+    demand = median([one.usage.generators / one.seconds for one in samples])
+    return GeneratorFit(sequence=sequence, step=step, token=token, demand=demand, error=error)
+
+
+def _counts(groups: Sequence[GroupSeen], config: RunConfig) -> list[float]:
+    def count(costs: Counting) -> float:
+        sequences = [
+            Sampled(number, group.prompt, length)
+            for number, group in enumerate(groups)
+            for length in group.lengths
+        ]
+        return Schedule(sequences, config.generators.max_sequences, costs).seconds
+
+    return [
+        float(_completions(groups)),
+        count(Counting(step=1.0)),
+        count(Counting(token=1.0, prompt=1.0)),
+    ]
+
+
+def fit_update(
+    updates: Sequence[UpdateSeen], config: RunConfig, cores: int, load: float
+) -> UpdateFit:
+    """Seconds of an update and of a token of the rank that has most, without waiting for cores."""
+    demand = median([one.usage.learner / one.ranks / one.seconds for one in updates])
+    # Ranks that share cores wait for each other: of each, a share of the time only.
+    slow = max(1.0, (updates[0].ranks + load) / cores)
+    rows = np.array([[1.0, _most_tokens(one, config)] for one in updates])
+    seconds = np.array([one.seconds for one in updates]) / slow
+    (fixed, token), error = _fit(rows, seconds)
+    return UpdateFit(fixed=fixed, token=token, demand=min(1.0, demand * slow), error=error)
+
+
+def _most_tokens(one: UpdateSeen, config: RunConfig) -> float:
+    costs = [float(group.prompt + sum(group.lengths)) for group in one.groups]
+    loads = []
+    for share in balance(costs, one.ranks):
+        load = Load()
+        for index in share:
+            group = one.groups[index]
+            load.add(group.prompt, group.lengths, shared=config.learner.shared_prefix != "off")
+        loads.append(load.tokens)
+    return float(max(loads))
+
+
+def _fit(rows: NDArray[np.float64], seconds: NDArray[np.float64]) -> tuple[list[float], float]:
+    """Constants, none negative, and the median relative error. Least squares of relative errors."""
+    constants, _ = nnls(rows / seconds[:, None], np.ones(len(seconds)))
+    errors = np.abs(rows @ constants / seconds - 1)
+    return [float(value) for value in constants], float(np.median(errors))
+
+
+def workload_of(groups: Sequence[GroupSeen], steps: Sequence[StepSeen]) -> Workload:
+    """Lengths and signal by objective, and the groups of each a step."""
+    made = {}
+    for objective in Objective:
+        ours = [group for group in groups if group.objective is objective]
+        count = round(sum(s.groups.get(objective, 0) for s in steps) / len(steps))
+        if not ours:
+            continue
+        lengths = [length for group in ours for length in group.lengths]
+        quantiles = np.quantile(lengths, np.linspace(0, 1, QUANTILES))
+        made[objective.value] = ObjectiveWork(
+            prompt=sum(group.prompt for group in ours) / len(ours),
+            completion=Lengths(quantiles=tuple(float(value) for value in quantiles)),
+            signal=sum(group.signal for group in ours) / len(ours),
+            groups=count,
+        )
+    return Workload.model_validate(made)
