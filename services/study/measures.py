@@ -124,6 +124,12 @@ def _calibration(evaluation: EvaluationRecord) -> float | None:
     return fixed.calibration_error if fixed else None
 
 
+def _reflecting(evaluation: EvaluationRecord) -> float | None:
+    scores = evaluation.scores
+    fixed, kept = scores["reflection_fix_rate"].value, scores["reflection_keep_rate"].value
+    return None if fixed is None or kept is None else fixed - (1 - kept)
+
+
 def _consistency(evaluation: EvaluationRecord) -> float | None:
     fixed = evaluation.judge.get("fixed")
     return fixed.pairwise_consistency.value if fixed else None
@@ -223,6 +229,8 @@ _ALL: list[Measure] = [
             "reflection_fix_rate"),
     *_score("keeping", "Keeping right answers", "shown a right answer, ends with it",
             "reflection_keep_rate"),
+    _judge("reflecting", "Reflecting", "share of wrong answers mended, less the share of right "
+           "ones broken", _reflecting, better="higher", chance=0.0),
     *_score("yes_rate", "Share of “yes”", "among the verdicts; half of the cases are right",
             "judge_yes_rate", chance=0.5, better="neither"),
     *_score("judging_right", "Right answers called right", "true-positive rate of the judge",
