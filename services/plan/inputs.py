@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -15,7 +15,7 @@ from contracts.loading import find_config, load_config
 from contracts.problems import problems_of, together
 from contracts.yaml_lines import parse_value, read_document
 from services.plan.datasheet import ACCELERATORS, Accelerator, Assumptions, Cluster
-from services.plan.shape import ModelShape, shape_named, shape_of_size
+from services.plan.shape import VOCABULARY, ModelShape, shape_named, shape_of_size
 from services.plan.workload import Workload
 
 
@@ -32,6 +32,10 @@ class ModelSpec(Section):
     """Width; null: from parameters and layers."""
     kv_heads: Count | None = None
     """Heads of keys and values; null: a quarter of the heads, of dimension 128."""
+    intermediate: Count | None = None
+    """Width of the feed-forward part; null: what makes the size come out right."""
+    vocabulary: Count = VOCABULARY
+    """Words."""
 
     def shape(self) -> ModelShape:
         """What costs need to know of it.
@@ -48,8 +52,29 @@ class ModelSpec(Section):
                 remedy="Give --model, or --parameters and --layers.",
             )
         return shape_of_size(
-            self.parameters, self.layers, hidden=self.hidden, kv_heads=self.kv_heads
+            self.parameters,
+            self.layers,
+            hidden=self.hidden,
+            kv_heads=self.kv_heads,
+            intermediate=self.intermediate,
+            vocabulary=self.vocabulary,
         )
+
+
+class LearnerSpec(Section):
+    """How a learner is laid out that is not ours. As it is, it is ours."""
+
+    unit: Literal["group", "completion"] = "group"
+    """What is dealt out to ranks: ours get whole groups, whose prompt is forwarded once."""
+    sequence_parallel: Count = 1
+    """GPUs that share each sequence: so many times fewer and faster ranks to deal to."""
+    shard: Count | None = None
+    """GPUs over which weights are spread, and gathered; gradients are then summed over the others.
+    null: all, as ZeRO-3 does."""
+
+
+OURS = LearnerSpec()
+"""The learner of this project."""
 
 
 class SearchSpec(Section):
@@ -88,6 +113,8 @@ class PlanFile(Section):
     """A preset, or a file, that the run starts from."""
     run: dict[str, Any] = Field(default_factory=dict)
     """The configuration of the run, as in its file. Counts of generators and ranks are replaced."""
+    learner: LearnerSpec = OURS
+    """Another's learner, in order to compare with what it published."""
     search: SearchSpec = SearchSpec()
     """What may be varied."""
     steps: Count = 12

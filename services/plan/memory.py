@@ -34,9 +34,13 @@ class Memory:
 
 
 def memory_of(
-    model: ModelShape, gpu: Accelerator, assumed: Assumptions, config: RunConfig
+    model: ModelShape,
+    gpu: Accelerator,
+    assumed: Assumptions,
+    config: RunConfig,
+    shard: int | None = None,
 ) -> Memory:
-    """What ``config`` needs of each GPU.
+    """What ``config`` needs of each GPU; ``shard``: ranks that share the weights, None: all.
 
     A rank of R has 1/R of weights, gradients, float32 copies and moments, and whole the layer
     that is gathered at the time, with the next one, and the activations of a micro-batch: all
@@ -49,17 +53,24 @@ def memory_of(
     engine += config.generators.max_sequences * model.shape.vocabulary * SAMPLING_BYTES / GIGA
     share = min(limit, gpu.memory_gb * config.generators.gpu_memory_utilization)
     return Memory(
-        generator=engine, cache=share - engine, rank=_rank(model, assumed, config), limit=limit
+        generator=engine,
+        cache=share - engine,
+        rank=_rank(model, assumed, config, shard),
+        limit=limit,
     )
 
 
-def _rank(model: ModelShape, assumed: Assumptions, config: RunConfig) -> float:
+def _rank(model: ModelShape, assumed: Assumptions, config: RunConfig, shard: int | None) -> float:
     learner, shape = config.learner, model.shape
     weight = 2.0 if config.model.dtype == "bfloat16" else 4.0
     states = 0.0 if learner.offload_optimizer else 12.0
     weights = 0.0 if learner.offload_parameters else weight
     copies = 2.0 if learner.kl_coefficient > 0 else 1.0
-    sharded = (states + weight + copies * weights) * model.parameters / learner.ranks
+    sharded = (
+        (states + weight + copies * weights)
+        * model.parameters
+        / min(learner.ranks, shard or learner.ranks)
+    )
     layer = model.shape.weights / shape.layers
     gathered = 2 * weight * max(layer, float(shape.vocabulary * shape.hidden))
     tokens = learner.token_budget

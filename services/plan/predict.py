@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from contracts.config import RunConfig
 from services.plan.costs import Costs
-from services.plan.inputs import PlanFile
+from services.plan.inputs import OURS, LearnerSpec, PlanFile
 from services.plan.memory import Memory, memory_of, slots_of
 from services.plan.roofline import Roofline
 from services.plan.shape import ModelShape
@@ -87,12 +87,18 @@ class Steps:
 
 
 def simulated(
-    config: RunConfig, workload: Workload, costs: Costs, *, steps: int, seed: int
+    config: RunConfig,
+    workload: Workload,
+    costs: Costs,
+    *,
+    steps: int,
+    seed: int,
+    learner: LearnerSpec = OURS,
 ) -> Steps:
     """``steps`` steps from the midst of a run: those at its end have nothing ahead of them."""
     settling = SETTLING + config.max_staleness
     whole = config.model_copy(update={"steps": settling + steps + config.max_staleness})
-    found = Simulation(whole, workload, costs, seed).run()
+    found = Simulation(whole, workload, costs, seed, learner).run()
     return Steps(found[settling : settling + steps])
 
 
@@ -113,11 +119,12 @@ def predict(
     """
     config = laid_out(config, layout)
     gpu = plan.gpu()
-    memory = memory_of(model, gpu, plan.assume, config)
+    memory = memory_of(model, gpu, plan.assume, config, plan.learner.shard)
     slots = slots_of(model, memory, config, plan.workload)
     fits = memory.fits(shared=layout.shared) and slots > 0
-    costs = Roofline(model, gpu, plan.cluster, plan.assume, config, max(1, slots))
-    found = simulated(config, plan.workload, costs, steps=steps or plan.steps, seed=plan.seed)
+    costs = Roofline(model, gpu, plan.cluster, plan.assume, config, max(1, slots), plan.learner)
+    count, seed = steps or plan.steps, plan.seed
+    found = simulated(config, plan.workload, costs, steps=count, seed=seed, learner=plan.learner)
     dollars = found.seconds / 3600 * layout.gpus * gpu.price
     return summed_up(layout, found, _memory(memory), fits=fits, dollars=dollars)
 

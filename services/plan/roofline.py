@@ -16,6 +16,7 @@ from functools import cached_property
 from contracts.config import RunConfig
 from services.plan.costs import Load
 from services.plan.datasheet import Accelerator, Assumptions, Cluster
+from services.plan.inputs import OURS, LearnerSpec
 from services.plan.shape import ModelShape
 
 GIGA = 1e9
@@ -38,6 +39,7 @@ class Roofline:
     assumed: Assumptions
     config: RunConfig
     slots: int
+    learner: LearnerSpec = OURS
 
     processors: float = math.inf
     background: float = 0.0
@@ -95,20 +97,22 @@ class Roofline:
 
     def update(self, loads: Sequence[Load]) -> float:
         """The slowest rank's computing, communication that does not fit under it, the optimiser."""
-        learner, ranks = self.config.learner, len(loads)
-        budget = learner.token_budget
+        learner, ranks = self.config.learner, self.config.learner.ranks
+        ways = self.learner.sequence_parallel
+        budget = learner.token_budget * ways
         micros = max(1, *(math.ceil(load.tokens / budget) for load in loads))
         times = 4 if learner.gradient_checkpointing else 3
         if learner.kl_coefficient > 0:
             times += 1
         if learner.recompute_old and learner.updates_per_step > 1:
             times += 1
-        peak = self.gpu.tflops * 1e12 * self.assumed.training_mfu
+        peak = self.gpu.tflops * 1e12 * self.assumed.training_mfu * ways
         most = max(times * self.model.forward_flops(load.tokens, load.pairs) for load in loads)
         compute = most / peak + micros * self.assumed.micro_batch_ms / 1e3
-        talk = micros * self.gather_seconds(ranks, times=3)
+        shard = min(ranks, self.learner.shard or ranks)
+        talk = micros * self.gather_seconds(shard, times=3) + self._sum_seconds(ranks, shard)
         hidden = min(self.assumed.overlap * talk, compute)
-        traffic = OPTIMIZER_TRAFFIC * self.model.parameters / ranks
+        traffic = OPTIMIZER_TRAFFIC * self.model.parameters / shard
         optimiser = traffic / (self.gpu.bandwidth_gbs * GIGA * self.assumed.decode_bandwidth)
         return compute + talk - hidden + optimiser
 
@@ -119,6 +123,14 @@ class Roofline:
         sent = (ranks - 1) / ranks * self.model.parameters * self.weight_bytes
         calls = self.model.shape.layers * self.assumed.collective_us / 1e6 * math.log2(ranks)
         return times * (sent / self._link(ranks) + calls)
+
+    def _sum_seconds(self, ranks: int, shard: int) -> float:
+        """Float32 gradients of a shard, summed over those that have the same one: a ring."""
+        same = ranks // shard
+        if same <= 1:
+            return 0.0
+        sent = 2 * (same - 1) / same * 4.0 * self.model.parameters / shard
+        return sent / self._link(ranks)
 
     def _link(self, gpus: int) -> float:
         """Bytes a second of a ring over so many GPUs: its slowest link."""
@@ -134,7 +146,8 @@ class Roofline:
             copy = size / (self.gpu.bandwidth_gbs * GIGA * self.assumed.decode_bandwidth)
             return self.assumed.broadcast_s + self.gather_seconds(self.config.learner.ranks) + copy
         gpus = 1 + receivers * self._parallel
-        gather = self.gather_seconds(self.config.learner.ranks)
+        ranks = self.config.learner.ranks
+        gather = self.gather_seconds(min(ranks, self.learner.shard or ranks))
         send = size / self._link(gpus)
         calls = self.model.shape.layers * self.assumed.collective_us / 1e6 * math.log2(gpus)
         return self.assumed.broadcast_s + max(gather, send) + calls

@@ -80,7 +80,13 @@ def shape_named(name: str) -> ModelShape:
 
 
 def shape_of_size(
-    parameters: float, layers: int, *, hidden: int | None = None, kv_heads: int | None = None
+    parameters: float,
+    layers: int,
+    *,
+    hidden: int | None = None,
+    kv_heads: int | None = None,
+    intermediate: int | None = None,
+    vocabulary: int = VOCABULARY,
 ) -> ModelShape:
     """A Llama-like model of so many parameters and layers, where nothing else is known.
 
@@ -89,15 +95,16 @@ def shape_of_size(
     """
     if hidden is None:
         # 12 L h^2 + 2 V h = N
-        a, b = 12.0 * layers, 2.0 * VOCABULARY
+        a, b = 12.0 * layers, 2.0 * vocabulary
         exact = (-b + math.sqrt(b * b + 4 * a * parameters)) / (2 * a)
         hidden = max(HEAD_DIM, round(exact / HEAD_DIM) * HEAD_DIM)
     heads = max(1, hidden // HEAD_DIM)
     kv = kv_heads or max(1, heads // 4)
     attention = hidden * HEAD_DIM * 2 * (heads + kv)
-    left = parameters - 2.0 * VOCABULARY * hidden - layers * attention
-    intermediate = max(hidden, round(left / (3.0 * layers * hidden)))
-    shape = Shape(layers, hidden, intermediate, heads, kv, HEAD_DIM, VOCABULARY)
+    if intermediate is None:
+        left = parameters - 2.0 * vocabulary * hidden - layers * attention
+        intermediate = max(hidden, round(left / (3.0 * layers * hidden)))
+    shape = Shape(layers, hidden, intermediate, heads, kv, HEAD_DIM, vocabulary)
     return ModelShape(f"{parameters / 1e9:g}B", shape, parameters)
 
 

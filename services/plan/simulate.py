@@ -19,6 +19,7 @@ from services.plan.batches import Batch, Group, Prompts
 from services.plan.costs import Costs, Load
 from services.plan.engines import Engines
 from services.plan.events import Clock, Event, Process, Processors, Turns
+from services.plan.inputs import OURS, LearnerSpec
 from services.plan.workload import Workload
 from services.seeds import derive_seed
 
@@ -65,12 +66,14 @@ class Simulation:
         workload: what is sampled and trained.
         costs: seconds.
         seed: of lengths and signal.
+        learner: another's, in its place.
     """
 
     config: RunConfig
     workload: Workload
     costs: Costs
     seed: int = 0
+    learner: LearnerSpec = OURS
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
@@ -237,14 +240,21 @@ class Simulation:
         return [part for start in range(count) if (part := ordered[start::count])]
 
     def _loads(self, groups: Sequence[Group]) -> list[Load]:
-        """What each rank forwards: groups are spread as ``actors.learner_group`` spreads them."""
-        shared = self.config.learner.shared_prefix != "off"
-        costs = [float(group.prompt + sum(group.lengths)) for group in groups]
+        """What each rank forwards: spread as ``actors.learner_group`` spreads groups."""
+        whole = self.learner.unit == "group"
+        shared = whole and self.config.learner.shared_prefix != "off"
+        rows = [
+            (group.prompt, lengths)
+            for group in groups
+            for lengths in ([group.lengths] if whole else [[one] for one in group.lengths])
+        ]
+        costs = [float(prompt + sum(lengths)) for prompt, lengths in rows]
         loads = []
-        for share in balance(costs, self.config.learner.ranks):
+        places = max(1, self.config.learner.ranks // self.learner.sequence_parallel)
+        for share in balance(costs, places):
             load = Load()
             for index in share:
-                load.add(groups[index].prompt, groups[index].lengths, shared=shared)
+                load.add(*rows[index], shared=shared)
             loads.append(load)
         return loads
 

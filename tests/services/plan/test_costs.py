@@ -102,11 +102,11 @@ def test_a_prompt_that_is_not_shared_is_forwarded_for_each_completion():
 
 def test_zero_3_sends_three_times_the_weights_a_micro_batch(qwen):
     alone = Load(1000, 0.0, 1000)
-    costs = roofline(qwen, "learner.token_budget=500")
     inside = 3 * 2 * (7 / 8 * 2 * qwen.parameters / 450e9)
     outside = 3 * 2 * (15 / 16 * 2 * qwen.parameters / 50e9)
 
     def talk(ranks: int) -> float:
+        costs = roofline(qwen, "learner.token_budget=500", f"learner.ranks={ranks}")
         optimiser = 32 * qwen.parameters / ranks / 3350e9
         return costs.update([alone] * ranks) - optimiser - 6 * qwen.matrices * 1000 / 989e12
 
