@@ -175,16 +175,13 @@ def test_a_calibration_is_read_as_it_was_written(calibration: Calibration, tmp_p
     assert again == calibration
     plan = load_plan(None, ["steps=5"], {})
     answer = answer_measured(plan, again, [(1, 1), (2, 1), (4, 1)])
-    two = [one.step for one in answer.chosen]
-    eight = [
-        one.step
-        for one in answer_measured(
-            plan, again.model_copy(update={"cores": 8}), [(1, 1), (2, 1), (4, 1)]
-        ).chosen
-    ]
+    two = [one.phases["generate"] for one in answer.chosen]
+    more = again.model_copy(update={"cores": 8})
+    wide = answer_measured(plan, more, [(1, 1), (2, 1), (4, 1)])
+    eight = [one.phases["generate"] for one in wide.chosen]
     # One generator has a core to itself on both; four share two cores, or have enough.
-    assert two[0] == pytest.approx(eight[0])
-    assert two[2] > 1.2 * eight[2]
+    assert two[0] == pytest.approx(eight[0], rel=0.01)
+    assert two[2] > 1.5 * eight[2]
     assert eight[0] > eight[1] > eight[2]
     other = answer_measured(load_plan(None, ["run.tasks_per_step=4"], {}), again, [])
     assert other.chosen[0].layout.tasks == 4
