@@ -46,7 +46,13 @@ def test_of_one_objective_alone_it_is_the_whole_gradient(random_model_folder):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"recompute_old": True}, {"kl_coefficient": 0.1}, {"gradient_checkpointing": True}],
+    [
+        {},
+        {"recompute_old": True},
+        {"kl_coefficient": 0.1},
+        {"gradient_checkpointing": True},
+        {"dtype": "bfloat16"},
+    ],
     ids=lambda changes: next(iter(changes), "plain"),
 )
 def test_measuring_leaves_no_trace_in_the_training(random_model_folder, changes):
