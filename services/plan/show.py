@@ -86,11 +86,12 @@ def proposal(one: Prediction) -> str:
     ways = f" of {layout.tensor_parallel} GPUs" if layout.tensor_parallel > 1 else ""
     if layout.shared:
         return f"{layout.gpus} GPUs, shared: {layout.generators} generators and as many ranks."
-    slow = "generators" if one.idle["learner"] > 1 - one.sampling else "learner"
+    waits = one.idle["learner"] > one.idle["generators"]
+    slow = "generators set" if waits else "learner sets"
     return (
         f"{layout.gpus} GPUs: generators.count={layout.generators}{ways}, "
         f"learner.ranks={layout.ranks}, max_staleness={layout.staleness}, "
-        f"tasks_per_step={layout.tasks}. The {slow} set the pace."
+        f"tasks_per_step={layout.tasks}. The {slow} the pace."
     )
 
 

@@ -49,3 +49,25 @@ def test_what_is_missing_is_one_message(arguments: list[str], message: str):
     done = plan(*arguments)
     assert done.exit_code == 2
     assert message in done.stderr
+
+
+PUBLISHED = {32: 294.77, 64: 189.26, 128: 150.63}
+"""Seconds of a step of verl's fully asynchronous 7B on so many H20 (docs/results/scaling.md)."""
+
+
+def test_verls_published_runs_are_predicted_as_the_page_says(tmp_path: Path):
+    file = tmp_path / "verl.json"
+    done = plan("verl-7b", "--layouts", "4:16,8:32,16:64", "steps=8", "--json", str(file))
+    assert done.exit_code == 0, done.output
+    found = Answer.model_validate_json(file.read_text())
+    steps = {one.layout.gpus: one.step for one in found.chosen}
+    assert steps == {gpus: pytest.approx(seconds, rel=0.25) for gpus, seconds in PUBLISHED.items()}
+    # Strong scaling: 78 % and 49 % were published.
+    assert steps[32] / steps[64] / 2 == pytest.approx(0.78, abs=0.1)
+    assert steps[32] / steps[128] / 4 == pytest.approx(0.49, abs=0.1)
+
+
+def test_long_completions_make_generators_the_slower_side():
+    done = plan("verl-7b-long", "--layouts", "4:16", "steps=2")
+    assert done.exit_code == 0, done.output
+    assert "H200" in done.stdout
