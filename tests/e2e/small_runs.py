@@ -67,12 +67,14 @@ def tiny_run(folder: Path, name: str, **changes: object) -> RunConfig:
     return RunConfig.model_validate({**base, **changes})
 
 
-def wait_for_lines(path: Path, lines: int, process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + DEADLINE
+def wait_for_lines(
+    path: Path, lines: int, process: subprocess.Popen[str], seconds: float = DEADLINE
+) -> None:
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         if path.is_file() and len(path.read_text().splitlines()) >= lines:
             return
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.2)
     process.kill()
-    raise AssertionError(f"no {lines} steps within {DEADLINE} s")
+    raise AssertionError(f"no {lines} steps within {seconds} s")

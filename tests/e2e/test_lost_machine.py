@@ -30,7 +30,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 STEPS = 6
 LOST_AFTER = 2
-SECONDS = 800.0
+SECONDS = 1200.0
+"""Two engines start at once on two cores, which may have much else to do."""
 LEARN, GENERATE = "learn", "generate"
 
 
@@ -72,20 +73,20 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machines]:
         made.shutdown()
 
 
-def config_of(folder: Path, generators: int) -> RunConfig:
+def config_of(folder: Path, generators: int, steps: int = STEPS) -> RunConfig:
     return tiny_run(
         folder,
         "spread",
-        steps=STEPS,
+        steps=steps,
         cache_dir=str(Path(".cache/models").resolve()),
         generators={
             "count": generators, "kv_cache_gib": 0.1, "device": "cpu", "node_group": GENERATE,
         },
         learner={"threads": 2, "device": "cpu", "node_group": LEARN, "warmup_updates": 1},
-        transfer={"share_memory": False, "checksum_every": 1, "deadline": 30, "backend": "gloo"},
+        transfer={"share_memory": False, "checksum_every": 1, "deadline": 60, "backend": "gloo"},
         evaluation={"tasks": 16, "tasks_between": 8, "every": 0, "greedy": False},
         checkpoints={"every": 1},
-        deadlines={"start": 240, "health": 8},
+        deadlines={"start": 800, "health": 20},
     )  # fmt: skip
 
 
@@ -109,32 +110,33 @@ def started(config: RunConfig, machines: Machines, output: Path) -> Iterator[sub
             process.wait()
 
 
-def where(machines: Machines) -> dict[str, set[str]]:
-    """By node, as far as this test knows nodes: names of the actor classes that run there."""
-    nodes = {"learn": machines.learner}
-    nodes |= {f"generate {i}": node for i, node in enumerate(machines.generators)}
-    found = {}
-    for name, node in nodes.items():
-        raylet = node.all_processes["raylet"][0].process
-        titles = [
-            " ".join(one.cmdline()) for one in psutil.Process(raylet.pid).children(recursive=True)
-        ]
-        kinds = ("LearnerRank", "Generator")
-        found[name] = {kind for kind in kinds for title in titles if f"ray::{kind}" in title}
-    return found
+def actors_on(node: Node, kind: str) -> list[psutil.Process]:
+    """Processes of a node whose actors are of that class."""
+    raylet = node.all_processes["raylet"][0].process
+    below = psutil.Process(raylet.pid).children(recursive=True)
+    return [one for one in below if f"ray::{kind}" in " ".join(one.cmdline())]
 
 
-def lost_generators(config: RunConfig) -> int:
-    """How often a generator was found to be gone."""
+def where(machines: Machines) -> list[tuple[int, int]]:
+    """Learner ranks and generators on the learner's node, then on each of the others."""
+    nodes = [machines.learner, *machines.generators]
+    return [
+        (len(actors_on(node, "LearnerRank")), len(actors_on(node, "Generator"))) for node in nodes
+    ]
+
+
+def faults_of(config: RunConfig) -> list[str]:
+    """Kinds of the faults that were found."""
     lines = (config.folder / FAULTS).read_text().splitlines()
-    return sum(FaultRecord.model_validate_json(line).kind == "generators" for line in lines)
+    return [FaultRecord.model_validate_json(line).kind for line in lines]
 
 
 def ended(process: subprocess.Popen[str], config: RunConfig, output: Path) -> Run:
     """The run at its end, whole: every step, each task once, engines' weights those learnt."""
     assert process.wait(SECONDS) == 0, output.read_text()
     run = read_run(config.folder)
-    assert [step.step for step in run.metrics] == list(range(1, STEPS + 1)), output.read_text()
+    steps = list(range(1, config.steps + 1))
+    assert [step.step for step in run.metrics] == steps, output.read_text()
     assert run.summary is not None
     assert run.summary.status == "finished"
     assert audit(config.folder).faults == []
@@ -147,23 +149,35 @@ def test_a_generators_machine_is_lost_and_the_run_goes_on_with_the_other(
     machines.add_generators(2)
     config, output = config_of(tmp_path, 2), tmp_path / "output"
     with started(config, machines, output) as process:
-        wait_for_lines(config.folder / "metrics.jsonl", LOST_AFTER, process)
-        assert where(machines) == {
-            "learn": {"LearnerRank"},
-            "generate 0": {"Generator"},
-            "generate 1": {"Generator"},
-        }
+        wait_for_lines(config.folder / "metrics.jsonl", LOST_AFTER, process, SECONDS)
+        assert where(machines) == [(1, 0), (0, 1), (0, 1)]
         machines.lose(machines.generators.pop())
         ended(process, config, output)
-    assert lost_generators(config) >= 1, output.read_text()
+    assert "generators" in faults_of(config), output.read_text()
 
 
 def test_a_new_machine_takes_the_place_of_the_only_one(machines: Machines, tmp_path: Path) -> None:
     machines.add_generators(1)
     config, output = config_of(tmp_path, 1), tmp_path / "output"
     with started(config, machines, output) as process:
-        wait_for_lines(config.folder / "metrics.jsonl", LOST_AFTER, process)
+        wait_for_lines(config.folder / "metrics.jsonl", LOST_AFTER, process, SECONDS)
         machines.lose(machines.generators.pop())
         machines.add_generators(1)
         ended(process, config, output)
-    assert lost_generators(config) >= 1, output.read_text()
+    assert "generators" in faults_of(config), output.read_text()
+
+
+def test_a_run_that_goes_on_from_its_checkpoint_takes_the_machines_that_are_left(
+    machines: Machines, tmp_path: Path
+) -> None:
+    """A generator's machine is gone for good when the learner dies."""
+    machines.add_generators(2)
+    config, output = config_of(tmp_path, 2, steps=12), tmp_path / "output"
+    with started(config, machines, output) as process:
+        wait_for_lines(config.folder / "metrics.jsonl", LOST_AFTER, process, SECONDS)
+        machines.lose(machines.generators.pop())
+        wait_for_lines(config.folder / "metrics.jsonl", LOST_AFTER + 1, process, SECONDS)
+        actors_on(machines.learner, "LearnerRank")[0].kill()
+        ended(process, config, output)
+    assert {"generators", "run", "machines"} <= set(faults_of(config)), output.read_text()
+    assert "no machine has had room for generator" in output.read_text()
