@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from actors.recycler_actor import Recycler
 from actors.refs import GroupRef
 from contracts.config import RunConfig
+from contracts.errors import UserError
 from contracts.types import Objective, Prompt
 from recycler.recycle import solve_prompt
 from services.clock import PhaseClock
@@ -78,15 +79,25 @@ class BatchMaker:
     def make(self, number: int) -> Batch:
         """Batch ``number``: of the schedule ``merged`` a step, of ``sequential`` half of one."""
         if self.recycled is not None:
-            return self.apart(number, self.recycled.get(number, []))
+            return self.apart(number, self.recycled)
         if self.config.batches_per_step == 1:
             return self.merged(number, step=number)
         step = (number + 1) // 2
         return self.solving(number, step) if number % 2 else self.judging(number, step)
 
-    def apart(self, number: int, prompts: Sequence[Prompt]) -> Batch:
-        """Answer what another run has recycled in its step ``number``."""
-        asked = [*prompts, *self.waiting()]
+    def apart(self, number: int, recycled: PromptsByStep) -> Batch:
+        """Answer what another run has recycled in its step ``number``.
+
+        Raises:
+            UserError: it did not have as many steps.
+        """
+        if number > max(recycled):
+            raise UserError(
+                f"its recycled prompts end with step {max(recycled)}, and the budget is not used up",
+                where=f"recycle.prompts_of ({self.config.recycle.prompts_of})",
+                remedy="Give a smaller budget, or go on with that run.",
+            )
+        asked = [*recycled.get(number, []), *self.waiting()]
         judged = self.rollout(number, number, asked) if asked else []
         return self.batch(number, number, judged, asked, recycled=[])
 

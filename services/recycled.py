@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from contracts.config import RunConfig
+from contracts.config import BudgetConfig, RunConfig
 from contracts.errors import UserError
 from contracts.types import Prompt
 from services.run_folder import RECYCLED, read_recycled
@@ -17,7 +17,8 @@ def recycled_by(config: RunConfig) -> PromptsByStep | None:
     """The prompts of the run that ``config`` names in ``recycle.prompts_of``; None: it names none.
 
     Raises:
-        UserError: that run has kept none, or has fewer steps.
+        UserError: that run has kept none, or has fewer steps, and no budget may end this one
+            before.
     """
     folder = config.recycle.prompts_of
     if folder is None:
@@ -25,7 +26,8 @@ def recycled_by(config: RunConfig) -> PromptsByStep | None:
     prompts: dict[int, list[Prompt]] = {}
     for line in read_recycled(folder):
         prompts.setdefault(line.step, []).append(line.prompt)
-    _check(folder, last=max(prompts, default=0), steps=config.steps)
+    ends_early = config.budget != BudgetConfig()
+    _check(folder, last=max(prompts, default=0), steps=0 if ends_early else config.steps)
     return prompts
 
 

@@ -13,6 +13,7 @@ from made_steps import prompt
 from actors.recycler_actor import Recycler
 from actors.refs import GroupRef
 from contracts.config import RunConfig
+from contracts.errors import UserError
 from contracts.types import GroupSummary, Objective, Prompt, Reason, Task
 from services.ahead import Ahead
 from services.batches import Batch, BatchMaker
@@ -122,6 +123,8 @@ def test_a_judge_that_is_trained_apart_answers_the_other_run_s_prompts_step_by_s
     assert [list(b.prompts) for b in batches] == [["judge/a", "judge/b"], [], ["judge/c"]]
     assert answers.asked == [["judge/a", "judge/b"], ["judge/c"]]
     assert all(b.recycled == [] and b.ends_step for b in batches)
+    with pytest.raises(UserError, match="end with step 3"):
+        made.make(4)
 
 
 def test_a_batch_says_where_the_run_stands_after_it() -> None:

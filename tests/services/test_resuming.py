@@ -99,6 +99,8 @@ def test_recycled_prompts_of_another_run_must_be_there_and_reach_the_last_step(
     folder.append_recycled(RecycledRecord(step=i, prompt=p) for i, p in enumerate(asked[:2], 1))
     with pytest.raises(UserError, match="up to step 2, and 3 steps"):
         recycled_by(judge)
+    ends = config(tmp_path, f"recycle.prompts_of={policy.folder}", "budget.sampled_tokens=9")
+    assert recycled_by(ends) is not None
     folder.append_recycled([RecycledRecord(step=3, prompt=asked[2])])
     assert recycled_by(judge) == {step: [p] for step, p in enumerate(asked, 1)}
     # What was made after the checkpoint that a run goes on from is made again.
