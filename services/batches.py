@@ -93,7 +93,7 @@ class BatchMaker:
         """
         if number > max(recycled):
             raise UserError(
-                f"its recycled prompts end with step {max(recycled)}, and the budget is not used up",
+                f"its prompts end with step {max(recycled)}, and the budget does not",
                 where=f"recycle.prompts_of ({self.config.recycle.prompts_of})",
                 remedy="Give a smaller budget, or go on with that run.",
             )
