@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import hypot
 
 import numpy as np
@@ -223,8 +223,9 @@ def _paired_p(left: NDArray[np.float64], right: NDArray[np.float64], seed: int) 
 def runs_difference(first: Sequence[float], second: Sequence[float]) -> Difference:
     """How much higher a figure is in the second of two ways of training, over paired seeds.
 
-    As ``paired_difference``; a single pair has neither interval nor p. With n pairs p cannot be
-    below ``smallest_p(n)``.
+    As ``paired_difference``, but a single pair has neither interval nor p, and a few pairs that
+    all differ by the same amount no interval: coarse scores do so by chance. With n pairs p
+    cannot be below ``smallest_p(n)``.
 
     Raises:
         ValueError: there are not as many of both.
@@ -233,7 +234,10 @@ def runs_difference(first: Sequence[float], second: Sequence[float]) -> Differen
         raise ValueError(f"{len(first)} runs of the first, {len(second)} of the second")
     if len(first) == 1:
         return Difference(second[0] - first[0], None, None, None, 1)
-    return paired_difference([[value] for value in first], [[value] for value in second])
+    found = paired_difference([[value] for value in first], [[value] for value in second])
+    if found.low == found.high and found.value and found.n < FEW:
+        return replace(found, low=None, high=None)
+    return found
 
 
 def smallest_p(pairs: int) -> float:

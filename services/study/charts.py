@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.transforms import offset_copy
 
 from services.report.charts import DASHES, INK, SIZE, STYLE, svg_of
 from services.report.curves import PHASE_COLOURS, RUN_COLOURS
@@ -36,6 +37,11 @@ DOTS_PER_INCH = 150
 LABEL_LETTERS = 26
 """Longest line of a label."""
 SOFT = "#9aa5b1"
+MOST_BANDS = 4
+"""With more lines than this the bands of their intervals are faint."""
+MOST_MARKS = 12
+"""Lines of more points than this are drawn without marks."""
+UNITS = {"s": "seconds", "tokens/s": "tokens per second"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +176,7 @@ def step_plot(found: Collected, measure: Measure) -> Plot | None:
 
     def draw(axes: Axes) -> None:
         for line, entry in zip(lines, entries, strict=True):
-            _curve(axes, line, entry, band=True)
+            _curve(axes, line, entry, band=0.14 if len(lines) <= MOST_BANDS else 0.05)
         if measure.chance is not None:
             axes.axhline(measure.chance, color=SOFT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         axes.set_xlabel("step")
@@ -212,8 +218,8 @@ def _axis_plot(
     shown = logarithmic and min(values) > 0
 
     def draw(axes: Axes) -> None:
-        for line, entry in zip(lines, entries, strict=True):
-            _curve(axes, line, entry, band=False)
+        for place, (line, entry) in enumerate(zip(lines, entries, strict=True)):
+            _curve(axes, line, entry, aside=_aside(place, len(lines)))
             if line.law is not None:
                 xs = [line.points[0].x, line.points[-1].x]
                 ys = [line.law.at(x) for x in xs]
@@ -262,7 +268,7 @@ def _efficiency_plot(found: Collected, field: str, rows: Sequence[Efficiency]) -
         for label, entry in zip(labels, entries, strict=True):
             ours = [row for row in rows if row.label == label]
             points = tuple(Point(row.size, row.efficiency, ()) for row in ours)
-            _curve(axes, Line(label, points), entry, band=False)
+            _curve(axes, Line(label, points), entry)
         axes.set_xlabel(axis.title or field)
         axes.set_ylabel("efficiency")
         axes.set_ylim(bottom=0)
@@ -329,24 +335,31 @@ def _dot(axes: Axes, height: int, point: Point, colour: str) -> None:
     axes.plot(point.score.value or 0.0, height, "o", color=colour, markersize=5.5, zorder=3)
 
 
-def _curve(axes: Axes, line: Line, entry: Entry, *, band: bool) -> None:
+def _aside(place: int, lines: int) -> float:
+    """How far a line is moved aside, in points, so that intervals do not hide each other."""
+    return 3.0 * (place - (lines - 1) / 2)
+
+
+def _curve(axes: Axes, line: Line, entry: Entry, *, band: float = 0.0, aside: float = 0.0) -> None:
+    """A line with its intervals: a band of opacity ``band``, or bars."""
     points = [point for point in line.points if point.score.value is not None]
     x, y = [point.x for point in points], [point.score.value or 0.0 for point in points]
     low = [h if p.score.low is None else p.score.low for p, h in zip(points, y, strict=True)]
     high = [h if p.score.high is None else p.score.high for p, h in zip(points, y, strict=True)]
+    moved = offset_copy(axes.transData, fig=axes.get_figure(root=True), x=aside, units="points")
     if band:
-        axes.fill_between(x, low, high, color=entry.colour, alpha=0.14, linewidth=0)
+        axes.fill_between(x, low, high, color=entry.colour, alpha=band, linewidth=0)
     else:
-        axes.vlines(x, low, high, color=entry.colour, linewidth=1.4)
-    mark = "o" if len(x) <= 12 else ""
+        axes.vlines(x, low, high, color=entry.colour, linewidth=1.4, transform=moved)
     axes.plot(
         x,
         y,
         color=entry.colour,
         linewidth=1.7,
         linestyle=DASHES[entry.dash],
-        marker=mark,
+        marker="o" if len(x) <= MOST_MARKS else "",
         markersize=3.5,
+        transform=moved,
     )
 
 
@@ -354,7 +367,7 @@ def _value_axis(axes: Axes, measure: Measure, *, from_zero: bool = True) -> None
     if measure.unit == "share":
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     else:
-        axes.set_ylabel(measure.unit)
+        axes.set_ylabel(UNITS.get(measure.unit, measure.unit))
         axes.set_ylim(bottom=0 if from_zero else None)
         axes.yaxis.set_major_formatter(FuncFormatter(_number))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))

@@ -37,6 +37,14 @@ class Against:
     measure: Measure
     difference: Difference
 
+    @property
+    def verdict(self) -> str:
+        """``rose`` or ``fell``, for the better or the worse, where the interval leaves out 0."""
+        low, high, better = self.difference.low, self.difference.high, self.measure.better
+        if low is None or high is None or better == "neither" or low <= 0 <= high:
+            return ""
+        return "rose" if (low > 0) == (better == "higher") else "fell"
+
 
 def against_baseline(found: Collected) -> list[Against]:
     """Every configuration against its baseline: the same axes' values, the same seeds."""
@@ -88,10 +96,14 @@ class Line:
 
 
 def within_unit(score: Score, unit: str) -> Score:
-    """A share's interval, cut at 0 and 1: Student's t of a few seeds may reach beyond."""
-    if unit != "share" or score.low is None or score.high is None:
+    """An interval cut at 0, a share's at 1 too: Student's t of a few seeds may reach beyond.
+
+    A figure without a unit may be below 0, and is left as it is.
+    """
+    if not unit or score.low is None or score.high is None:
         return score
-    return Score(score.value, max(0.0, score.low), min(1.0, score.high), score.n)
+    high = min(1.0, score.high) if unit == "share" else score.high
+    return Score(score.value, max(0.0, score.low), high, score.n)
 
 
 def over_steps(found: Collected, measure: Measure) -> list[Line]:

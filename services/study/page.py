@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -62,9 +63,9 @@ class Row:
         found = self.result.measures.get(measure.name, {})
         return found.get("end" if measure.kind == "score" else "run")
 
-    def start(self, measure: Measure) -> Spread | None:
-        """A score before the first step."""
-        return self.result.measures.get(measure.name, {}).get("start")
+    def own(self, common: Mapping[str, Any]) -> dict[str, Any]:
+        """What it sets that not all set."""
+        return {k: v for k, v in self.result.changes.items() if k not in common}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,7 @@ def page(
         efficiency=efficiencies(found),
         laws=laws(found),
         short=short_of_budget(found),
+        common=common_changes(results),
         notes=found.notes,
         command=shlex.join(["coevolve", "study", "run", study.name]),
         css=Markup(STYLE.read_text(encoding="utf-8")),
@@ -173,12 +175,28 @@ def facts(
     all_facts = [
         ("runs", f"{done} of {len(lines)} done"),
         ("seeds", str(len(study.seed_list))),
-        ("held equal", held or "nothing but what all configurations say"),
+        ("held equal", held or equal_steps(found)),
         ("model", "; ".join(sorted(models))),
         ("time of all steps", duration(seconds)),
         ("machine", "; ".join(dict.fromkeys(m for r in results for m in r.machines))),
     ]
     return [(name, value) for name, value in all_facts if value]
+
+
+def equal_steps(found: Collected) -> str:
+    """The number of steps of all finished runs, if it is one."""
+    steps = {len(run.metrics) for name, run in found.runs.items() if found.is_done(name)}
+    return f"{steps.pop():,} steps" if len(steps) == 1 else ""
+
+
+def common_changes(results: Sequence[Result]) -> dict[str, Any]:
+    """What all configurations set alike."""
+    first, *others = (result.changes for result in results)
+    return {
+        field: value
+        for field, value in first.items()
+        if others and all(field in each and each[field] == value for each in others)
+    }
 
 
 def compared(found: Collected) -> dict[str, list[Against]]:

@@ -19,8 +19,19 @@ from services.study.spec import Study
 STEPS = 10
 
 
+MEASURE = ("solving", "judging", "mending", "steps", "sampled_tokens", "tokens_per_second",
+           "step_seconds", "seconds_generate", "seconds_update")  # fmt: skip
+
+
 def study(**changes: object) -> Study:
-    values = {"name": "made", "base": "demo", "set": {"steps": STEPS}, "seeds": 3, **changes}
+    values = {
+        "name": "made",
+        "base": "demo",
+        "set": {"steps": STEPS},
+        "seeds": 2,
+        "measure": MEASURE,
+        **changes,
+    }
     return Study.model_validate_json(json.dumps(values), strict=True)
 
 
