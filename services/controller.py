@@ -160,7 +160,7 @@ class Controller:
     def measures(self, step: Step) -> bool:
         """Whether the gradient of each objective is measured in ``step``."""
         every = self.config.metrics.gradient_norms_every
-        return every > 0 and step.number % every == 1 % every
+        return every > 0 and step.number % every == 2 % every
 
     def of_use(self, groups: Sequence[GroupRef]) -> Sequence[GroupRef]:
         """The groups to train on: those with signal, or all where `learner.silent_groups` says."""

@@ -22,8 +22,9 @@ class MetricsConfig(Section):
     sinks: tuple[Sink, ...] = ()
     """Where the same figures go besides: `tensorboard` (files in the run folder), `wandb`."""
     gradient_norms_every: OptionalCount = 25
-    """Measure the gradient of each objective apart, in the first step and every so many after it;
-    0: never. Costs one more forward and backward of that step, and changes nothing of it."""
+    """Measure the gradient of each objective apart, in the second step (the first has no judge
+    prompts) and every so many after it; 0: never. Costs one more forward and backward of that
+    step, and changes nothing of it."""
     wandb_project: str = "coevolve"
     """Weights & Biases only: the project. Name and key of the account are wandb's own business."""
     wandb_mode: Literal["offline", "online"] = "offline"
