@@ -93,11 +93,15 @@ def status(study: StudyArgument, folder: FolderOption = STUDIES) -> None:
     """How every run of a study stands."""
     from services.study.expand import expand
     from services.study.session import known_study, states_of
+    from services.study.states import last_error
 
     found, place = known_study(study, folder)
     planned = expand(found, place)
-    _table(found.name, [(run.name, *_row(run.name, place)) for run in planned],
-           states_of(planned, place))  # fmt: skip
+    states = states_of(planned, place)
+    _table(found.name, [(run.name, *_row(run.name, place)) for run in planned], states)
+    for run in planned:
+        if states[run.name] == "failed":
+            typer.echo(f"\n{run.name}: {last_error(place.log(run.name))}")
 
 
 @app.command()
@@ -160,7 +164,7 @@ def _table(title: str, rows: list[tuple[str, str, str]], states: Mapping[str, st
     from rich.console import Console
     from rich.table import Table
 
-    colours = {"done": "green", "failed": "red", "interrupted": "yellow"}
+    colours = {"done": "green", "running": "cyan", "failed": "red", "interrupted": "yellow"}
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("run", overflow="fold")
     table.add_column("state")

@@ -364,7 +364,7 @@ def _curve(axes: Axes, line: Line, entry: Entry, *, band: float = 0.0, aside: fl
 
 
 def _value_axis(axes: Axes, measure: Measure, *, from_zero: bool = True) -> None:
-    if measure.unit == "share":
+    if measure.unit in ("share", "difference"):
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     else:
         axes.set_ylabel(UNITS.get(measure.unit, measure.unit))

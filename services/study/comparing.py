@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,8 +103,8 @@ def within_unit(score: Score, unit: str) -> Score:
     """
     if not unit or score.low is None or score.high is None:
         return score
-    high = min(1.0, score.high) if unit == "share" else score.high
-    return Score(score.value, max(0.0, score.low), high, score.n)
+    low, high = {"share": (0.0, 1.0), "difference": (-1.0, 1.0)}.get(unit, (0.0, math.inf))
+    return Score(score.value, max(low, score.low), min(high, score.high), score.n)
 
 
 def over_steps(found: Collected, measure: Measure) -> list[Line]:

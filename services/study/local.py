@@ -24,6 +24,8 @@ class LocalRun:
     process: subprocess.Popen[bytes]
     log: Path
     start: int
+    note: Path | None = None
+    """File with the id of the process."""
 
     def poll(self) -> int | None:
         """Its exit code; None while it runs."""
@@ -48,6 +50,8 @@ class LocalRun:
         """It has ended."""
         if self.process.stdin is not None:
             self.process.stdin.close()
+        if self.note is not None:
+            self.note.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,8 @@ class Here:
     def start(self, config: RunConfig) -> LocalRun:
         """Start a run, or go on with it."""
         file, log = self.place.config(config.name), self.place.log(config.name)
-        for each in (file, log):
+        note = self.place.process(config.name)
+        for each in (file, log, note):
             each.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, dump_config(config))
         with log.open("ab") as output:
@@ -73,4 +78,5 @@ class Here:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        return LocalRun(process, log, start)
+        note.write_text(str(process.pid), encoding="utf-8")
+        return LocalRun(process, log, start, note)

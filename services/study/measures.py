@@ -37,7 +37,11 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Something to measure. ``better``: which way is better, if any."""
+    """Something to measure. ``better``: which way is better, if any.
+
+    ``unit``: ``share`` for 0..1 and ``difference`` for a difference of two such, both shown as per
+    cent; empty for a number without one.
+    """
 
     name: str
     title: str
@@ -109,9 +113,10 @@ def _judge(
     *,
     better: Literal["higher", "lower"],
     chance: float | None = None,
+    unit: str = "share",
 ) -> Measure:
     read = _read_score(find, "sampled")
-    return Measure(name, title, meaning, "score", "share", better, read, chance)
+    return Measure(name, title, meaning, "score", unit, better, read, chance)
 
 
 def _own_balanced(evaluation: EvaluationRecord) -> float | None:
@@ -230,7 +235,7 @@ _ALL: list[Measure] = [
     *_score("keeping", "Keeping right answers", "shown a right answer, ends with it",
             "reflection_keep_rate"),
     _judge("reflecting", "Reflecting", "share of wrong answers mended, less the share of right "
-           "ones broken", _reflecting, better="higher", chance=0.0),
+           "ones broken", _reflecting, better="higher", chance=0.0, unit="difference"),
     *_score("yes_rate", "Share of “yes”", "among the verdicts; half of the cases are right",
             "judge_yes_rate", chance=0.5, better="neither"),
     *_score("judging_right", "Right answers called right", "true-positive rate of the judge",

@@ -33,6 +33,8 @@ from services.study.table import Collected
 
 HERE = Path(__file__).parent
 STYLE = HERE.parent / "report" / "style.css"
+SHARES = ("share", "difference")
+"""Units that are shown as per cent."""
 SHORT = 0.98
 """A run that used less than this share of what is held equal is pointed out."""
 
@@ -238,8 +240,8 @@ def amount(value: float | None, unit: str) -> str:
     """A value with its unit, short: ``36.4 %``, ``1,234``, ``0.52``."""
     if value is None:
         return "–"
-    if unit == "share":
-        return f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
+    if unit in SHARES:
+        return f"{100 * value:.1f}\N{NO-BREAK SPACE}%".replace("-", "−")
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
@@ -247,7 +249,7 @@ def between(low: float | None, high: float | None, unit: str) -> str:
     """An interval without its unit."""
     if low is None or high is None:
         return ""
-    if unit == "share":
+    if unit in SHARES:
         return f"{100 * low:.1f} to {100 * high:.1f}".replace("-", "−")
     return f"{amount(low, unit)} to {amount(high, unit)}".replace("-", "−")
 

@@ -7,6 +7,8 @@
       configs/RUN.yaml    the whole configuration of each run
       runs/RUN/           its run folder
       logs/RUN.txt        what it printed
+      running/RUN         while it runs here: the id of its process
+      jobs/RUN            while it runs on a cluster: the id of its job
       results/CONFIGURATION.json
       table.csv, table.parquet
       plots/*.png
@@ -70,6 +72,10 @@ class Place:
     def log(self, run: str) -> Path:
         """What a run printed."""
         return self.root / "logs" / f"{run}.txt"
+
+    def process(self, run: str) -> Path:
+        """Id of the process that does a run on this machine."""
+        return self.root / "running" / run
 
     def job(self, run: str) -> Path:
         """Id of the job that does a run on a cluster."""

@@ -18,7 +18,7 @@ from services.study.place import Place
 from services.study.results import Result, note_machine, read_machines, results_of, write_results
 from services.study.runner import Launcher, Outcome, Runner
 from services.study.spec import Study, find_study, load_study
-from services.study.states import State, changes_of, state_of
+from services.study.states import State, changes_of, is_running, state_of
 from services.study.table import Collected, collect, write_table
 
 Say = Callable[[str], None]
@@ -160,5 +160,10 @@ def known_study(argument: str, folder: Path) -> tuple[Study, Place]:
 
 
 def states_of(planned: Sequence[Planned], place: Place) -> dict[str, State]:
-    """How every run of a study stands."""
-    return {run.name: state_of(configure(run, place)) for run in planned}
+    """How every run of a study stands now."""
+    states: dict[str, State] = {}
+    for run in planned:
+        state = state_of(configure(run, place))
+        runs = state != "done" and is_running(run.name, place)
+        states[run.name] = "running" if runs else state
+    return states

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import psutil
+
 from contracts.config import RunConfig
 from contracts.errors import UserError
 from contracts.loading import load_config
@@ -16,8 +18,9 @@ from services.report.wording import duration
 from services.resuming import changed, is_finished
 from services.run_folder import CONFIG, SUMMARY, TIMING
 from services.study.expand import Planned
+from services.study.place import Place
 
-State = Literal["done", "interrupted", "failed", "to do"]
+State = Literal["done", "running", "interrupted", "failed", "to do"]
 ERROR_LINES = 12
 """Lines of a failed run's error that are shown."""
 
@@ -38,6 +41,17 @@ def state_of(config: RunConfig) -> State:
     except UserError:
         return "failed"
     return "done" if done else "interrupted"
+
+
+def is_running(run: str, place: Place) -> bool:
+    """Whether a run goes on now, as far as this machine can tell: a process here, or a job."""
+    if place.job(run).is_file():
+        return True
+    try:
+        process = psutil.Process(int(place.process(run).read_text()))
+        return "services.study.child" in process.cmdline()
+    except (OSError, ValueError, psutil.Error):
+        return False
 
 
 def progress_of(folder: Path) -> tuple[str, str]:

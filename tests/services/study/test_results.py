@@ -106,7 +106,8 @@ def test_one_value_has_no_spread_and_no_interval() -> None:
 
 
 @pytest.mark.parametrize(
-    ("unit", "low", "high"), [("share", 0.0, 1.0), ("s", 0.0, 6.9), ("", -5.9, 6.9)]
+    ("unit", "low", "high"),
+    [("share", 0.0, 1.0), ("s", 0.0, 6.9), ("", -5.9, 6.9), ("difference", -1.0, 1.0)],
 )
 def test_an_interval_does_not_leave_what_can_be(unit: str, low: float, high: float) -> None:
     found = spread([0.0, 1.0], unit)

@@ -20,9 +20,10 @@ from contracts.loading import dump_config
 from services.run_folder import held
 from services.signals import Stopped, StopRequest, stop_on_signals
 from services.study.expand import Planned
-from services.study.local import LocalRun
+from services.study.local import Here, LocalRun
 from services.study.runner import Outcome, Runner
 from services.study.session import Session
+from services.study.states import is_running
 
 
 @dataclass
@@ -192,3 +193,20 @@ def test_a_study_is_run_by_one_process_at_a_time(tmp_path: Path) -> None:
         pass
     with made.place.held():
         pass
+
+
+def test_a_run_goes_on_while_its_process_or_its_job_does(tmp_path: Path) -> None:
+    made = session(study(seeds=1), tmp_path)
+    (run,) = made.planned
+    assert not is_running(run.name, made.place)
+    started = Here(made.place).start(made.configs[run.name])
+    assert is_running(run.name, made.place)
+    started.stop()
+    assert started.process.wait(timeout=120) == -signal.SIGTERM
+    # Its process is gone; whoever killed the study has left the note behind.
+    assert not is_running(run.name, made.place)
+    started.close()
+    job = made.place.job(run.name)
+    job.parent.mkdir()
+    job.write_text("made-all--0-1")
+    assert is_running(run.name, made.place)

@@ -91,12 +91,16 @@ def test_status_says_how_every_run_stands(made: Session) -> None:
     make_runs(made, only="spark--count-1")
     make_runs(made, only="spark--count-2--0", status="failed")
     make_runs(made, only="spark--count-2--1", status="interrupted")
+    log = made.place.log("spark--count-2--0")
+    log.parent.mkdir(parents=True)
+    log.write_text("error: no luck\n")
     said = call("status", "made", "--dir", str(made.place.root.parent))
     assert re.search(r"spark--count-1--0 +done +10 ", said)
     assert re.search(r"spark--count-2--0 +failed +10 ", said)
     assert re.search(r"spark--count-2--1 +interrupted +10 ", said)
     assert re.search(r"spark--count-4--1 +to do +– ", said)
     assert "2 of 12 done" in said
+    assert "spark--count-2--0: error: no luck" in said
 
 
 def test_report_writes_the_page_of_a_study_by_its_name_or_its_folder(made: Session) -> None:
