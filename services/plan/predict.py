@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
 from contracts.config import RunConfig
+from contracts.types import Objective
+from services.plan.batches import JUDGED
 from services.plan.costs import Costs
 from services.plan.inputs import OURS, LearnerSpec, PlanFile
 from services.plan.memory import Memory, memory_of, slots_of
@@ -16,6 +19,8 @@ from services.plan.shape import ModelShape
 from services.plan.simulate import Simulation, StepTimes
 from services.plan.workload import Workload
 
+ENOUGH = 8192
+"""Completions a step from which on a run is divided into equal parts, of which one is simulated."""
 SETTLING = 2
 """Steps at the start that do not count, besides those in which batches get ahead."""
 
@@ -97,9 +102,66 @@ def simulated(
 ) -> Steps:
     """``steps`` steps from the midst of a run: those at its end have nothing ahead of them."""
     settling = SETTLING + config.max_staleness
-    whole = config.model_copy(update={"steps": settling + steps + config.max_staleness})
-    found = Simulation(whole, workload, costs, seed, learner).run()
+    fold = folds(config, workload, learner) if math.isinf(costs.processors) else 1
+    part, work = folded(config, workload, fold)
+    whole = part.model_copy(update={"steps": settling + steps + config.max_staleness})
+    found = Simulation(whole, work, costs, seed, learner, fold).run()
     return Steps(found[settling : settling + steps])
+
+
+def folds(config: RunConfig, workload: Workload, learner: LearnerSpec) -> int:
+    """Into how many equal parts a run can be divided that is larger than need be.
+
+    Generators, ranks and groups must come out even, and enough completions be left for the
+    longest of them to be about as long.
+    """
+    groups = _groups(config, workload)
+    places = config.learner.ranks // learner.sequence_parallel
+    even = math.gcd(config.generators.count, places, *groups)
+    if config.learner.ranks % learner.sequence_parallel or config.learner.updates_per_step > 1:
+        return 1
+    most = sum(groups) * config.sampling.completions // ENOUGH
+    return max((n for n in range(1, even + 1) if even % n == 0 and n <= most), default=1)
+
+
+def _groups(config: RunConfig, workload: Workload) -> list[int]:
+    """Groups of each objective a step, as far as there are any."""
+    recycle, solve = config.recycle, workload.solve.groups
+    counts = [config.tasks_per_step if solve is None else solve]
+    if recycle.enabled:
+        for name in JUDGED:
+            given = workload.of(name).groups
+            counts.append(getattr(recycle, name.value) if given is None else given)
+    return [count for count in counts if count]
+
+
+def folded(config: RunConfig, workload: Workload, fold: int) -> tuple[RunConfig, Workload]:
+    """One of ``fold`` equal parts of a run: as many times fewer generators, ranks and groups.
+
+    Costs stay those of the whole. What is lost: that the slowest of all is slower than the
+    slowest of a part, by what the longest of ``fold`` times the completions is longer.
+    """
+    if fold == 1:
+        return config, workload
+    recycle = config.recycle
+    part = config.model_copy(
+        update={
+            "tasks_per_step": config.tasks_per_step // fold,
+            "recycle": recycle.model_copy(
+                update={name.value: getattr(recycle, name.value) // fold for name in JUDGED}
+            ),
+            "generators": config.generators.model_copy(
+                update={"count": config.generators.count // fold}
+            ),
+            "learner": config.learner.model_copy(update={"ranks": config.learner.ranks // fold}),
+        }
+    )
+    works = {}
+    for objective in Objective:
+        work = workload.of(objective)
+        count = None if work.groups is None else work.groups // fold
+        works[objective.value] = work.model_copy(update={"groups": count})
+    return part, workload.model_copy(update=works)
 
 
 def predict(

@@ -14,6 +14,8 @@ from services.plan.shape import ModelShape
 
 FIRST = 9
 """Splits that are looked at first, evenly from few learner ranks to many."""
+GRAINS = 256
+"""Of more GPUs than this, ranks are a multiple of their 256th part."""
 ROUNDS = 2
 """How often the neighbourhood of the best split is looked at more closely."""
 
@@ -128,12 +130,14 @@ def _grid(gpus: int, ways: int) -> Iterator[int]:
     most = gpus - ways
     if most < 1:
         return
-    seen = set()
-    for place in range(FIRST):
-        count = max(1, round(1 + place * (most - 1) / (FIRST - 1)))
-        if count not in seen:
-            seen.add(count)
-            yield count
+    counts = (_even(1 + place * (most - 1) / (FIRST - 1), gpus) for place in range(FIRST))
+    yield from dict.fromkeys(min(count, most) for count in counts)
+
+
+def _even(count: float, gpus: int) -> int:
+    """``count`` rounded: of many GPUs, to a number that divides into equal parts."""
+    unit = max(1, gpus // GRAINS)
+    return max(unit, round(count / unit) * unit)
 
 
 def _between(tried: dict[int, Prediction], gpus: int, ways: int) -> list[int]:
@@ -150,4 +154,5 @@ def _between(tried: dict[int, Prediction], gpus: int, ways: int) -> list[int]:
         top + math.ceil((upper - top) / 3),
         top + math.ceil(2 * (upper - top) / 3),
     )
-    return [count for count in dict.fromkeys(steps) if lower < count < upper and count not in tried]
+    even = dict.fromkeys(_even(count, gpus) for count in steps)
+    return [count for count in even if lower < count < upper and count not in tried]

@@ -67,6 +67,7 @@ class Simulation:
         costs: seconds.
         seed: of lengths and signal.
         learner: another's, in its place.
+        fold: how many runs like this one go on side by side as one; see ``predict.folded``.
     """
 
     config: RunConfig
@@ -74,6 +75,7 @@ class Simulation:
     costs: Costs
     seed: int = 0
     learner: LearnerSpec = OURS
+    fold: int = 1
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
@@ -143,10 +145,10 @@ class Simulation:
                     "generators": max(0.0, 1 - generating / seconds),
                 },
                 sampling=min(1.0, (self.engines.busy - busy) / seconds),
-                tokens=sum(sum(group.lengths) for group in kept),
-                groups=len(kept),
-                trained=len(self._of_use(kept)),
-                stale=stale,
+                tokens=self.fold * sum(sum(group.lengths) for group in kept),
+                groups=self.fold * len(kept),
+                trained=self.fold * len(self._of_use(kept)),
+                stale=self.fold * stale,
                 ages=tuple(ages),
             )
         )
@@ -189,7 +191,7 @@ class Simulation:
             yield self.gate.take()
         began = self.clock.now
         completions = sum(len(group.lengths) for group in groups)
-        routing = self.processors.work(self.costs.routing(completions))
+        routing = self.processors.work(self.costs.routing(completions * self.fold))
         yield self.engines.sample(groups)
         seconds = self.clock.now - began
         graded = self.clock.now
@@ -264,7 +266,7 @@ class Simulation:
         if self.closed:
             yield self.gate.take()
         self.engines.pause()
-        yield self.processors.work(self.costs.broadcast(self.config.generators.count))
+        yield self.processors.work(self.costs.broadcast(self.config.generators.count * self.fold))
         self.engines.resume(self.version)
         self._add("broadcast", self.clock.now - began)
         if self.closed:
@@ -274,7 +276,8 @@ class Simulation:
         """``Controller.save_when_due``: what is sampled meanwhile goes on."""
         every = self.config.checkpoints.every
         if every and (number % every == 0 or number == self.config.steps):
-            yield from self._work("checkpoint", self.costs.checkpoint(self.config.learner.ranks))
+            ranks = self.config.learner.ranks * self.fold
+            yield from self._work("checkpoint", self.costs.checkpoint(ranks))
 
     def _work(self, phase: str | None, seconds: float) -> Process:
         if seconds <= 0:

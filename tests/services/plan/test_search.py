@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from contracts.errors import UserError
 from services.plan.answer import answer, grown, layout_of
 from services.plan.inputs import PlanFile, load_plan
-from services.plan.predict import predict
+from services.plan.predict import folded, folds, laid_out, predict, simulated
+from services.plan.roofline import Roofline
 from services.plan.search import best, propose
+from services.plan.simulate import Simulation
 
 CHANGES = [
     "model.parameters=7e9",
@@ -125,3 +127,21 @@ def test_wrong_values_are_one_message(change, message):
         made = plan(change)
         made.config()
         made.gpu()
+
+
+def test_a_large_run_is_a_small_one_many_times_over():
+    changes = ["run.tasks_per_step=4096", "workload.solve.completion.spread=0.3",
+               "run.recycle.enabled=false", "run.max_staleness=1"]  # fmt: skip
+    made = plan(*changes)
+    config, model = made.config(), made.model.shape()
+    large = laid_out(config, layout_of(config, 96, 32))
+    assert folds(large, made.workload, made.learner) == 4
+    costs = Roofline(model, made.gpu(), made.cluster, made.assume, large, 1000)
+    part, _ = folded(large, made.workload, 4)
+    assert (part.tasks_per_step, part.generators.count, part.learner.ranks) == (1024, 24, 8)
+    small = simulated(large, made.workload, costs, steps=3, seed=0)
+    longer = large.model_copy(update={"steps": 7})
+    whole = Simulation(longer, made.workload, costs, 0).run()[3:6]
+    assert small.seconds == pytest.approx(sum(step.seconds for step in whole) / 3, rel=0.03)
+    assert small.steps[0].groups == whole[0].groups == 4096
+    assert small.steps[0].phases["broadcast"] == pytest.approx(whole[0].phases["broadcast"])
