@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
-from matplotlib.transforms import offset_copy
 
 from services.report.charts import DASHES, INK, SIZE, STYLE, svg_of
 from services.report.curves import PHASE_COLOURS, RUN_COLOURS
@@ -219,11 +218,17 @@ def _axis_plot(
 
     def draw(axes: Axes) -> None:
         for place, (line, entry) in enumerate(zip(lines, entries, strict=True)):
-            _curve(axes, line, entry, aside=_aside(place, len(lines)))
+            xs = [point.x for point in line.points]
+            _curve(axes, line, entry, xs=_aside(xs, place, len(lines), ratio=shown))
             if line.law is not None:
-                xs = [line.points[0].x, line.points[-1].x]
-                ys = [line.law.at(x) for x in xs]
-                axes.plot(xs, ys, color=entry.colour, linewidth=1, linestyle=(0, (5, 3)))
+                ends = [xs[0], xs[-1]]
+                axes.plot(
+                    ends,
+                    [line.law.at(x) for x in ends],
+                    color=entry.colour,
+                    linewidth=1,
+                    linestyle=(0, (5, 3)),
+                )
         axes.set_xlabel(title)
         _value_axis(axes, measure, from_zero=not shown)
         if shown:
@@ -232,7 +237,7 @@ def _axis_plot(
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
-    laws = [f"{n.label or 'all'}: {law_text(n)}" for n in lines if n.law is not None]
+    laws = [f"{n.label}: {law_text(n)}".lstrip(": ") for n in lines if n.law is not None]
     note = f"Fitted y = a·x^b. {'; '.join(laws)}." if laws else ""
     name = f"axis-{field.rpartition('.')[2]}-{measure.name}"
     return Plot(name, measure.title, draw, entries, note)
@@ -244,8 +249,9 @@ def law_text(line: Line) -> str:
     if law is None:
         return ""
     if law.low is None or law.high is None:
-        return f"b = {law.exponent:.2f}"
-    return f"b = {law.exponent:.2f} ({law.low:.2f} to {law.high:.2f}, n = {law.n})"
+        return f"b = {law.exponent:.2f}".replace("-", "−")
+    interval = f"{law.low:.2f} to {law.high:.2f}".replace("-", "−")
+    return f"b = {law.exponent:.2f}".replace("-", "−") + f" ({interval}, n = {law.n})"
 
 
 def efficiency_plots(found: Collected) -> Iterator[Plot]:
@@ -335,22 +341,27 @@ def _dot(axes: Axes, height: int, point: Point, colour: str) -> None:
     axes.plot(point.score.value or 0.0, height, "o", color=colour, markersize=5.5, zorder=3)
 
 
-def _aside(place: int, lines: int) -> float:
-    """How far a line is moved aside, in points, so that intervals do not hide each other."""
-    return 3.0 * (place - (lines - 1) / 2)
+def _aside(xs: Sequence[float], place: int, lines: int, *, ratio: bool) -> list[float]:
+    """``xs`` of the line at ``place``, a little aside, so that intervals do not hide each other."""
+    shift = 0.012 * (place - (lines - 1) / 2)
+    if ratio:
+        return [x * (max(xs) / min(xs)) ** shift for x in xs]
+    return [x + (max(xs) - min(xs)) * shift for x in xs]
 
 
-def _curve(axes: Axes, line: Line, entry: Entry, *, band: float = 0.0, aside: float = 0.0) -> None:
-    """A line with its intervals: a band of opacity ``band``, or bars."""
-    points = [point for point in line.points if point.score.value is not None]
-    x, y = [point.x for point in points], [point.score.value or 0.0 for point in points]
+def _curve(
+    axes: Axes, line: Line, entry: Entry, *, band: float = 0.0, xs: Sequence[float] | None = None
+) -> None:
+    """A line with its intervals: a band of opacity ``band``, or bars. ``xs``: where, if moved."""
+    points = line.points
+    x = [point.x for point in points] if xs is None else list(xs)
+    y = [point.score.value or 0.0 for point in points]
     low = [h if p.score.low is None else p.score.low for p, h in zip(points, y, strict=True)]
     high = [h if p.score.high is None else p.score.high for p, h in zip(points, y, strict=True)]
-    moved = offset_copy(axes.transData, fig=axes.get_figure(root=True), x=aside, units="points")
     if band:
         axes.fill_between(x, low, high, color=entry.colour, alpha=band, linewidth=0)
     else:
-        axes.vlines(x, low, high, color=entry.colour, linewidth=1.4, transform=moved)
+        axes.vlines(x, low, high, color=entry.colour, linewidth=1.4)
     axes.plot(
         x,
         y,
@@ -359,7 +370,6 @@ def _curve(axes: Axes, line: Line, entry: Entry, *, band: float = 0.0, aside: fl
         linestyle=DASHES[entry.dash],
         marker="o" if len(x) <= MOST_MARKS else "",
         markersize=3.5,
-        transform=moved,
     )
 
 

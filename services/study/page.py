@@ -201,12 +201,12 @@ def common_changes(results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-def compared(found: Collected) -> dict[str, list[Against]]:
-    """Comparisons with the baseline in held-out scores, by measure."""
-    table: dict[str, list[Against]] = {}
+def compared(found: Collected) -> dict[str, dict[str, Against]]:
+    """Comparisons with the baseline in held-out scores, by configuration and measure."""
+    table: dict[str, dict[str, Against]] = {}
     for against in against_baseline(found):
         if against.measure.kind == "score":
-            table.setdefault(against.measure.name, []).append(against)
+            table.setdefault(against.configuration, {})[against.measure.name] = against
     return table
 
 
@@ -223,7 +223,7 @@ def laws(found: Collected) -> list[Law]:
 
 def short_of_budget(found: Collected) -> list[str]:
     """Finished runs that ended by their steps before what is held equal was used up."""
-    held = {what: amount for what, amount in found.study.hold.items() if what in MEASURES}
+    held = {what: amount for what, amount in found.study.hold.items() if what != "steps"}
     short = []
     for what, amount in held.items():
         measure = MEASURES[what]
