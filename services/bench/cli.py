@@ -180,6 +180,8 @@ def scaling(  # noqa: PLR0917 (an option each)
     ranks: Annotated[str, typer.Option(help="Numbers of learner ranks.")] = "1,2,4",
     generators: Annotated[str, typer.Option(help="Numbers of generators.")] = "1,2,4",
     rounds: Annotated[int, typer.Option(min=1, help="Counted rounds.")] = 3,
+    steps: Annotated[int, typer.Option(min=3, help="Steps of each run in a round.")] = 6,
+    tasks: Annotated[int, typer.Option(min=4, help="Tasks solved a step.")] = 16,
     lines: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep every measurement there.")
     ] = None,
@@ -192,6 +194,8 @@ def scaling(  # noqa: PLR0917 (an option each)
     from services.plan.show import show_comparison
 
     wanted = replace(_scaling(model, ranks, generators, rounds, short), lines=lines)
+    if not short:
+        wanted = replace(wanted, steps=steps, tasks=tasks)
     found = _live(lambda say: bench_scaling(wanted, say))
     if json is not None:
         found.write(json)

@@ -184,10 +184,7 @@ def measure(plan: ScalingPlan, say: Say, *, whole: bool) -> tuple[list[Seen], Ru
                 steps=plan.steps,
                 file=folder / f"ranks-{ranks}.jsonl",
             )
-            found += session(work, plan.rounds, folder, say)
-            if plan.lines is not None:
-                kept = plan.lines.read_text() if ranks != plan.ranks[0] else ""
-                plan.lines.write_text(kept + work.file.read_text())
+            found += session(work, plan, folder, say)
         return found, plan.config(1, folder)
 
 
@@ -199,8 +196,9 @@ def build(config: RunConfig, say: Say) -> None:
     prepare_model(config.model, config.cache_dir, log=log, questions=questions, progress=say)
 
 
-def session(work: SessionWork, rounds: int, folder: Path, say: Say) -> list[Seen]:
+def session(work: SessionWork, plan: ScalingPlan, folder: Path, say: Say) -> list[Seen]:
     """One session in a process of its own; its first round is a warm-up."""
+    rounds, done = plan.rounds, 0
     with ExitStack() as stack:
         say(f"{work}: starting {len(work.generators)} pools of generators")
         log = folder / f"{work.file.stem}.log"
@@ -210,8 +208,18 @@ def session(work: SessionWork, rounds: int, folder: Path, say: Say) -> list[Seen
         for number in range(rounds + 1):
             say(f"{work}: {f'round {number} of {rounds}' if number else 'warm-up'}")
             one.turn()
+            if plan.lines is not None:
+                done = keep(work.file, plan.lines, done)
         one.end()
     return read_seen(work.file)
+
+
+def keep(file: Path, lines: Path, done: int) -> int:
+    """Add what is new in ``file`` to ``lines``; how much of it is there now."""
+    text = file.read_text()
+    with lines.open("a") as kept:
+        kept.write(text[done:])
+    return len(text)
 
 
 def bench_plan(plan: ScalingPlan, say: Say) -> Calibration:

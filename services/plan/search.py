@@ -14,8 +14,8 @@ from services.plan.shape import ModelShape
 
 FIRST = 9
 """Splits that are looked at first, evenly from few learner ranks to many."""
-GRAINS = 256
-"""Of more GPUs than this, ranks are a multiple of their 256th part."""
+GRAINS = 64
+"""Of more GPUs than this, ranks are a multiple of their 64th part."""
 ROUNDS = 2
 """How often the neighbourhood of the best split is looked at more closely."""
 

@@ -86,13 +86,20 @@ def proposal(one: Prediction) -> str:
     ways = f" of {layout.tensor_parallel} GPUs" if layout.tensor_parallel > 1 else ""
     if layout.shared:
         return f"{layout.gpus} GPUs, shared: {layout.generators} generators and as many ranks."
-    waits = one.idle["learner"] > one.idle["generators"]
-    slow = "generators set" if waits else "learner sets"
     return (
         f"{layout.gpus} GPUs: generators.count={layout.generators}{ways}, "
         f"learner.ranks={layout.ranks}, max_staleness={layout.staleness}, "
-        f"tasks_per_step={layout.tasks}. The {slow} the pace."
+        f"tasks_per_step={layout.tasks}. {pace(one)} the pace."
     )
+
+
+def pace(one: Prediction) -> str:
+    """Who sets the pace."""
+    if one.phases.get("grade", 0.0) > one.step / 4:
+        return "Grading and routing set"
+    if one.idle["learner"] > one.idle["generators"]:
+        return "The generators set"
+    return "The learner sets"
 
 
 def show_calibration(found: Calibration, console: Console) -> None:
