@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -221,7 +222,7 @@ def _axis_plot(
             xs = [point.x for point in line.points]
             _curve(axes, line, entry, xs=_aside(xs, place, len(lines), ratio=shown))
             if line.law is not None:
-                ends = [xs[0], xs[-1]]
+                ends = np.geomspace(xs[0], xs[-1], 30)
                 axes.plot(
                     ends,
                     [line.law.at(x) for x in ends],

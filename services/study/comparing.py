@@ -128,7 +128,6 @@ def over_steps(found: Collected, measure: Measure) -> list[Line]:
 
 def along(found: Collected, field: str, measure: Measure) -> list[Line]:
     """A measure along a numeric axis: a line for every arm and every point of the other axes."""
-    study = found.study
     lines = []
     for label, runs in _along(found, field).items():
         points, xs, ys = [], list[float](), list[float]()
@@ -139,8 +138,7 @@ def along(found: Collected, field: str, measure: Measure) -> list[Line]:
                 xs += [value] * len(values)
                 ys += values
         if len(points) > 1:
-            fits = study.axes[field].kind != "setting" and len(points) > 2
-            law = power_law(xs, ys) if fits and measure.kind == "figure" else None
+            law = power_law(xs, ys) if len(points) > 2 and measure.kind == "figure" else None
             lines.append(Line(label, tuple(points), law))
     return lines
 

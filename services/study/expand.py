@@ -17,13 +17,10 @@ from contracts.loading import find_config, load_config
 from contracts.problems import Problem, together
 from contracts.yaml_lines import Document, KeyPath
 from services.study.place import Place
-from services.study.spec import OWN_FIELDS, Arm, Study, flat, place_of
+from services.study.spec import OWN_FIELDS, Arm, Study, flat, hold_field, place_of
 
 RUN_OF = re.compile(r"\{run:([^{}]*)\}")
 """In a value: the run folder of another arm with the same seed."""
-
-BUDGETS = ("sampled_tokens", "trained_tokens", "seconds")
-"""What can be held equal besides steps: fields of ``budget``."""
 
 BETWEEN = "--"
 """Between the parts of a run's name."""
@@ -212,8 +209,8 @@ def _changes(
     """All that a run has of its own; what comes later goes over what came before."""
     yield from _given(study.changes, ("set",))
     for what, amount in study.hold.items():
-        field = what if what == "steps" else f"budget.{what}"
-        yield Change(field, amount if what == "seconds" else int(amount), ("hold", what))
+        value = amount if what == "seconds" else int(amount)
+        yield Change(hold_field(what), value, ("hold", what))
     yield from _given(arm.changes, ("arms", name, "set"))
     for field, value in point:
         axis = study.axes[field]

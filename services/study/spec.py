@@ -225,6 +225,11 @@ def find_study(argument: str) -> Path:
     )
 
 
+def hold_field(what: str) -> str:
+    """The field of a run by which ``what`` is held equal."""
+    return what if what == "steps" else f"budget.{what}"
+
+
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """``{"a": {"b": 1}, "c.d": 2}`` as ``{"a.b": 1, "c.d": 2}``."""
     found: dict[str, Any] = {}
@@ -252,7 +257,12 @@ def changed(
     values = study.model_dump(mode="json", by_alias=True)
     values["name"] = name or study.name
     values["seeds"] = seeds or values["seeds"]
-    values["force"] = {**study.force, **(force or {})}
+    forced = {**study.force, **(force or {})}
+    # What is held equal stays so, at another amount.
+    values["hold"] = {
+        what: forced.pop(hold_field(what), amount) for what, amount in study.hold.items()
+    }
+    values["force"] = forced
     if unknown := [arm for arm in arms if arm not in study.arms]:
         raise UserError(
             f"no arm {unknown[0]!r}",

@@ -105,6 +105,12 @@ def test_the_command_line_goes_over_the_file() -> None:
         changed(made, arms=["d"])
 
 
+def test_what_is_held_equal_can_be_another_amount() -> None:
+    found = changed(study(hold={"seconds": 60}), force={"budget.seconds": 5, "steps": 3})
+    assert found.hold == {"seconds": 5}
+    assert found.force == {"steps": 3}
+
+
 def test_nested_and_dotted_fields_are_the_same() -> None:
     assert flat({"a": {"b": 1, "c.d": 2}, "e.f": {"g": 3}}) == {"a.b": 1, "a.c.d": 2, "e.f.g": 3}
 
