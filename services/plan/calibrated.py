@@ -18,6 +18,9 @@ from services.plan.inputs import PlanFile
 from services.plan.predict import Prediction, Record, laid_out, simulated, summed_up
 from services.plan.workload import Workload
 
+LEAST = 0.2
+"""Processors that are left at the least, whatever others do."""
+
 
 class GeneratorFit(Record):
     """Seconds of a generator that is alone: of a sequence, an engine step and a token.
@@ -50,8 +53,8 @@ class Calibration(Record):
 
     ``updates``: by ranks; ``broadcasts``: seconds by receivers. ``routing``: seconds of one
     processor for a completion, beside sampling; ``grading``, ``recycling``, ``bookkeeping``: a
-    batch, a batch, a step. ``run``: the configuration it was measured with. ``load``: mean of
-    processors that others kept busy meanwhile.
+    batch, a batch, a step. ``run``: the configuration it was measured with. ``load``: processors
+    that others kept busy meanwhile; ``yields``: whether they went first (``nice``), or shared.
     """
 
     machine: str
@@ -59,6 +62,7 @@ class Calibration(Record):
     model: str
     cores: int
     load: float
+    yields: bool
     generator: GeneratorFit
     updates: dict[int, UpdateFit]
     broadcasts: dict[int, float]
@@ -89,21 +93,23 @@ def read_calibration(file: Path) -> Calibration:
 @dataclass(frozen=True)
 class Measured:
     """Costs of ``calibration``; between numbers of ranks and receivers that were measured, on a
-    straight line over their logarithm."""
+    straight line over their logarithm. ``load``: processors that others keep busy."""
 
     calibration: Calibration
     ranks: int
+    load: float
     slots: int = 1_000_000
 
     @property
     def processors(self) -> float:
-        """All cores."""
-        return self.calibration.cores
+        """All cores; or what others leave, where they go first."""
+        cores = float(self.calibration.cores)
+        return max(LEAST, cores - self.load) if self.calibration.yields else cores
 
     @property
     def background(self) -> float:
-        """Processors that others keep busy."""
-        return self.calibration.load
+        """Demand of others, where they share."""
+        return 0.0 if self.calibration.yields else self.load
 
     @property
     def generator_demand(self) -> float:
@@ -171,10 +177,10 @@ def between(values: Mapping[int, float], place: int) -> float:
 
 
 def predict_measured(
-    calibration: Calibration, config: RunConfig, *, steps: int, seed: int
+    calibration: Calibration, config: RunConfig, *, steps: int, seed: int, load: float = 0.0
 ) -> Prediction:
-    """A step of ``config`` on the machine of ``calibration``."""
-    costs = Measured(calibration, config.learner.ranks)
+    """A step of ``config`` on the machine of ``calibration``, where others cause ``load``."""
+    costs = Measured(calibration, config.learner.ranks, load)
     without = config.model_copy(
         update={"checkpoints": config.checkpoints.model_copy(update={"every": 0})}
     )
@@ -204,8 +210,8 @@ def answer_measured(
         chosen=tuple(chosen),
         tried=(),
         assumed=(
-            f"costs are those of {calibration.model} on {calibration.cores} cores, of which "
-            f"others kept {calibration.load:.2f} busy; all processes share them evenly",
+            f"costs are those of {calibration.model}, a thread each, on {calibration.cores} cores "
+            "that all processes share evenly, and nobody else",
             "lengths are drawn from those that were measured, independent of each other",
             "not simulated: evaluations, checkpoints, faults, checks of weights, start-up",
         ),

@@ -18,7 +18,7 @@ from scipy.optimize import nnls
 from contracts.config import RunConfig
 from contracts.types import Objective
 from learner.packing import balance
-from services.plan.calibrated import Calibration, GeneratorFit, UpdateFit
+from services.plan.calibrated import LEAST, Calibration, GeneratorFit, UpdateFit
 from services.plan.costs import Load
 from services.plan.decoding import Sampled, Schedule
 from services.plan.measured import (
@@ -29,6 +29,7 @@ from services.plan.measured import (
     SendSeen,
     StepSeen,
     UpdateSeen,
+    Usage,
 )
 from services.plan.workload import Lengths, ObjectiveWork, Workload
 
@@ -55,8 +56,28 @@ class Counting:
         return self.step + self.token * running
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """``cores`` of a machine, and whether others went first (``yields``) or shared them."""
+
+    cores: int
+    yields: bool = False
+
+    def slowdown(self, demand: float, usage: Usage) -> float:
+        """How much slower a job of ``demand`` was than alone, for all that others did."""
+        others = usage.others / usage.wall
+        if self.yields:
+            return max(1.0, demand / max(LEAST, self.cores - others))
+        return max(1.0, (demand + others) / self.cores)
+
+
 def calibrate(
-    found: Sequence[Seen], config: RunConfig, *, machine: str, versions: dict[str, str], cores: int
+    found: Sequence[Seen],
+    config: RunConfig,
+    *,
+    machine: str,
+    versions: dict[str, str],
+    room: Room,
 ) -> Calibration:
     """The constants that ``found`` comes to; the first round of each session does not count.
 
@@ -84,11 +105,12 @@ def calibrate(
         machine=machine,
         versions=versions,
         model=config.model.name,
-        cores=cores,
+        cores=room.cores,
         load=load,
-        generator=fit_generator(samples, config),
+        yields=room.yields,
+        generator=fit_generator(samples, config, room),
         updates={
-            ranks: fit_update([one for one in updates if one.ranks == ranks], config, cores, load)
+            ranks: fit_update([one for one in updates if one.ranks == ranks], config, room)
             for ranks in sorted({one.ranks for one in updates})
         },
         broadcasts={
@@ -112,15 +134,18 @@ def _completions(groups: Sequence[GroupSeen]) -> int:
     return sum(len(group.lengths) for group in groups)
 
 
-def fit_generator(samples: Sequence[SampleSeen], config: RunConfig) -> GeneratorFit:
+def fit_generator(samples: Sequence[SampleSeen], config: RunConfig, room: Room) -> GeneratorFit:
     """Seconds of a sequence, an engine step and a token, those of prompts counted in.
 
     More cannot be told apart: batches of one run have about as many engine steps each.
     """
     rows = np.array([_counts(one.groups, config) for one in samples])
-    seconds = np.array([one.seconds for one in samples])
+    slow = [room.slowdown(1.0, one.usage) for one in samples]
+    seconds = np.array([one.seconds / by for one, by in zip(samples, slow, strict=True)])
     (sequence, step, token), error = _fit(rows, seconds)
-    demand = median([one.usage.generators / one.seconds for one in samples])
+    demand = median(
+        [one.usage.generators / one.seconds * by for one, by in zip(samples, slow, strict=True)]
+    )
     return GeneratorFit(sequence=sequence, step=step, token=token, demand=demand, error=error)
 
 
@@ -140,17 +165,22 @@ def _counts(groups: Sequence[GroupSeen], config: RunConfig) -> list[float]:
     ]
 
 
-def fit_update(
-    updates: Sequence[UpdateSeen], config: RunConfig, cores: int, load: float
-) -> UpdateFit:
-    """Seconds of an update and of a token of the rank that has most, without waiting for cores."""
-    demand = median([one.usage.learner / one.ranks / one.seconds for one in updates])
-    # Ranks that share cores wait for each other: of each, a share of the time only.
-    slow = max(1.0, (updates[0].ranks + load) / cores)
+def fit_update(updates: Sequence[UpdateSeen], config: RunConfig, room: Room) -> UpdateFit:
+    """Seconds of an update and of a token of the rank that has most, without waiting for cores.
+
+    Ranks that share cores wait for each other: of each, a share of the time only.
+    """
+    slow = [room.slowdown(float(one.ranks), one.usage) for one in updates]
     rows = np.array([[1.0, _most_tokens(one, config)] for one in updates])
-    seconds = np.array([one.seconds for one in updates]) / slow
+    seconds = np.array([one.seconds / by for one, by in zip(updates, slow, strict=True)])
     (fixed, token), error = _fit(rows, seconds)
-    return UpdateFit(fixed=fixed, token=token, demand=min(1.0, demand * slow), error=error)
+    demand = median(
+        [
+            one.usage.learner / one.ranks / one.seconds * by
+            for one, by in zip(updates, slow, strict=True)
+        ]
+    )
+    return UpdateFit(fixed=fixed, token=token, demand=min(1.0, demand), error=error)
 
 
 def _most_tokens(one: UpdateSeen, config: RunConfig) -> float:

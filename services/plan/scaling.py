@@ -7,6 +7,7 @@ that run is left out of the comparison.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -23,7 +24,7 @@ from services.machine import cores
 from services.models.resolve import prepare_model
 from services.plan.answer import layout_of
 from services.plan.calibrated import Calibration, predict_measured
-from services.plan.fitting import PHASES, calibrate
+from services.plan.fitting import PHASES, Room, calibrate
 from services.plan.measured import RunSeen, Seen, read_seen
 from services.plan.predict import Record, laid_out
 from services.plan.session import SessionWork
@@ -243,7 +244,9 @@ def bench_scaling(plan: ScalingPlan, say: Say) -> Comparison:
 
 
 def _calibration(found: Sequence[Seen], config: RunConfig) -> Calibration:
-    return calibrate(found, config, machine=machine(), versions=versions(PACKAGES), cores=cores())
+    # Others have the default priority, most of them.
+    room = Room(cores(), yields=os.nice(0) > 0)
+    return calibrate(found, config, machine=machine(), versions=versions(PACKAGES), room=room)
 
 
 def compare(found: Sequence[Seen], calibration: Calibration, *, steps: int) -> Comparison:
@@ -268,7 +271,8 @@ def _point(runs: Sequence[RunSeen], calibration: Calibration, steps: int) -> Poi
     generators, ranks, staleness = runs[0].point
     config = calibration.run.model_copy(update={"max_staleness": staleness})
     laid = laid_out(config, layout_of(config, generators, ranks))
-    predicted = predict_measured(calibration, laid, steps=steps, seed=0)
+    load = median([run.usage.others / run.usage.wall for run in runs])
+    predicted = predict_measured(calibration, laid, steps=steps, seed=0, load=load)
     rounds = tuple(median([step.seconds for step in run.steady]) for run in runs)
     measured = median(rounds)
     every = [step for run in runs for step in run.steady]
@@ -284,6 +288,6 @@ def _point(runs: Sequence[RunSeen], calibration: Calibration, steps: int) -> Poi
         predicted_idle=predicted.idle,
         phases={p: median([s.phases.get(p, 0.0) for s in every]) for p in PHASES},
         predicted_phases=predicted.phases,
-        load=median([run.usage.others / run.usage.wall for run in runs]),
+        load=load,
         calibrated=runs[0].point == ALONE,
     )

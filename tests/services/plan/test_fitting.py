@@ -19,7 +19,7 @@ from services.plan.calibrated import (
     read_calibration,
 )
 from services.plan.decoding import Sampled, Schedule
-from services.plan.fitting import Counting, calibrate
+from services.plan.fitting import Counting, Room, calibrate
 from services.plan.inputs import load_plan
 from services.plan.measured import (
     GroupSeen,
@@ -123,7 +123,7 @@ def found() -> list[Seen]:
 
 @pytest.fixture(scope="module")
 def calibration(found: list[Seen]) -> Calibration:
-    return calibrate(found, RUN, machine="a machine", versions={}, cores=2)
+    return calibrate(found, RUN, machine="a machine", versions={}, room=Room(2))
 
 
 def test_constants_are_found_again(calibration: Calibration):
@@ -194,6 +194,15 @@ def test_between_measured_numbers_a_line_over_the_logarithm():
     assert [between(values, place) for place in (1, 2, 4, 8)] == pytest.approx([10, 15, 20, 20])
 
 
+@pytest.mark.parametrize(
+    ("yields", "demand", "others", "slower"),
+    [(False, 1, 0, 1), (False, 2, 2, 2), (True, 1, 1, 1), (True, 2, 1, 2), (True, 1, 1.5, 2)],
+)
+def test_what_others_do_is_not_put_down_to_costs(yields, demand, others, slower):
+    seen = usage(10.0, others=10.0 * others)
+    assert Room(2, yields).slowdown(demand, seen) == pytest.approx(slower)
+
+
 def test_ranks_that_share_cores_are_not_slower_by_themselves():
     random = np.random.default_rng(1)
     made = [groups(count, random) for count in (8, 16, 32)]
@@ -203,6 +212,6 @@ def test_ranks_that_share_cores_are_not_slower_by_themselves():
         for g in made
     ]  # fmt: skip
     everything = [one for one in measurements() if not isinstance(one, UpdateSeen)] + four
-    fit = calibrate(everything, RUN, machine="", versions={}, cores=2).updates[4]
+    fit = calibrate(everything, RUN, machine="", versions={}, room=Room(2)).updates[4]
     assert fit.token == pytest.approx(FORWARDED, rel=0.3)
     assert fit.demand == pytest.approx(1.0)
