@@ -15,7 +15,10 @@ from services.statistics import (
     mean_of_two,
     mean_over_runs,
     paired_difference,
+    power_law,
     proportion,
+    runs_difference,
+    smallest_p,
 )
 
 counts = st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -244,3 +247,50 @@ def test_calibration_of_nothing_and_of_what_is_no_confidence() -> None:
         calibration([1.1], [True])
     with pytest.raises(ValueError, match=r"within 0\.\.1"):
         calibration([float("nan")], [True])
+
+
+def test_pairs_of_runs_are_compared_by_t_and_by_sign_flips() -> None:
+    first, second = [0.1, 0.2, 0.3, 0.4, 0.5], [0.15, 0.27, 0.36, 0.48, 0.59]
+    found = runs_difference(first, second)
+    # Differences 0.05 0.07 0.06 0.08 0.09: mean 0.07, sd 0.0158, t(4) = 2.776.
+    assert found.value == pytest.approx(0.07)
+    assert (found.low, found.high) == pytest.approx((0.0504, 0.0896), abs=1e-4)
+    assert found.p == smallest_p(5) == 2 / 32
+    swapped = runs_difference(second, first)
+    assert swapped.value == pytest.approx(-0.07)
+    assert swapped.p == found.p
+
+
+def test_runs_that_say_nothing_of_spread_have_no_interval() -> None:
+    one = runs_difference([0.1], [0.3])
+    assert (one.value, one.low, one.high, one.p, one.n) == (pytest.approx(0.2), None, None, None, 1)
+    same = runs_difference([0.25, 0.5], [0.375, 0.625])
+    assert (same.value, same.low, same.high, same.n) == (0.125, None, None, 2)
+    alike = runs_difference([1.0, 2.0], [1.0, 2.0])
+    assert (alike.value, alike.low, alike.high, alike.p) == (0.0, 0.0, 0.0, 1.0)
+    with pytest.raises(ValueError, match="2 runs of the first, 1 of the second"):
+        runs_difference([1.0, 2.0], [1.0])
+
+
+def test_the_interval_of_an_exponent_holds_it_as_often_as_it_says() -> None:
+    draw = np.random.default_rng(0)
+    x = [1.0, 2.0, 4.0, 8.0] * 3
+    held = 0
+    for _ in range(400):
+        noise = np.exp(draw.normal(0, 0.1, len(x)))
+        law = power_law(x, [3 * v**-0.7 * e for v, e in zip(x, noise, strict=True)])
+        assert law is not None and law.low is not None and law.high is not None
+        held += law.low <= -0.7 <= law.high
+    assert 0.92 <= held / 400 <= 0.98
+
+
+def test_a_power_law_needs_sizes_and_values_above_nothing() -> None:
+    assert power_law([2.0, 2.0], [1.0, 3.0]) is None
+    assert power_law([0.0, 2.0], [1.0, 3.0]) is None
+    assert power_law([1.0, 2.0], [1.0, 0.0]) is None
+    two = power_law([1.0, 4.0], [3.0, 6.0])
+    assert two is not None
+    assert (two.exponent, two.factor, two.low) == (pytest.approx(0.5), pytest.approx(3.0), None)
+    assert two.at(16.0) == pytest.approx(12.0)
+    with pytest.raises(ValueError, match="2 sizes, 1 values"):
+        power_law([1.0, 2.0], [1.0])
