@@ -35,6 +35,7 @@ EXCLUDES = (
     ".*_cache",
     ".*.lock",
     "runs",
+    "studies",
     "build",
     "*.egg-info",
 )
