@@ -18,20 +18,23 @@ from services.plan.inputs import PlanFile
 from services.plan.predict import Prediction, Record, laid_out, simulated, summed_up
 from services.plan.workload import Workload
 
+CPU_BLOCK = 128
+"""Tokens of a block of vLLM's cache on a CPU."""
 LEAST = 0.2
 """Processors that are left at the least, whatever others do."""
 
 
 class GeneratorFit(Record):
-    """Seconds of a generator that is alone: of a sequence, an engine step and a token.
+    """Seconds of a generator that is alone: of a sequence, an engine step, and a token.
 
-    A token of a prompt is a token. ``demand``: processors it keeps busy. ``error``: median
-    relative error of the fit.
+    ``prompt``: of a token that is not sampled. ``demand``: processors it keeps busy. ``error``:
+    median relative error of the fit.
     """
 
     sequence: float
     step: float
     token: float
+    prompt: float
     demand: float
     error: float
 
@@ -99,6 +102,7 @@ class Measured:
     ranks: int
     load: float
     slots: int = 1_000_000
+    block: int = CPU_BLOCK
 
     @property
     def processors(self) -> float:
@@ -127,7 +131,7 @@ class Measured:
 
     def prefill(self, sequences: int, tokens: int, pairs: float) -> float:  # noqa: ARG002
         """By tokens."""
-        return self.calibration.generator.token * tokens
+        return self.calibration.generator.prompt * tokens
 
     def decode(self, running: int, context: float) -> float:  # noqa: ARG002
         """By sequences; contexts are short."""

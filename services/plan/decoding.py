@@ -17,6 +17,11 @@ from typing import Protocol
 class EngineCosts(Protocol):
     """What an engine's work takes, in seconds of an engine that is alone."""
 
+    @property
+    def block(self) -> int:
+        """Tokens of a block of the cache: whole blocks of a prompt are computed once a group."""
+        ...
+
     def prefill(self, sequences: int, tokens: int, pairs: float) -> float:
         """Take up ``sequences`` whose prompts have ``tokens`` that are not in the cache.
 
@@ -46,8 +51,9 @@ class Sampled:
 class Schedule:
     """How an engine works ``sequences`` off when nothing comes in between.
 
-    The prompt of a group is computed once, for its first sequence; what was sampled of a
-    sequence before is computed again (its cache was dropped with the old weights).
+    The prompt of a group is computed once, for its first sequence, but for what does not fill
+    a block of the cache; what was sampled of a sequence before is computed again (its cache was
+    dropped with the old weights).
 
     Args:
         sequences: in the order of asking.
@@ -80,7 +86,9 @@ class Schedule:
                 self._begin[index] = step
                 heapq.heappush(ends, (step + one.left, index))
                 context += one.prompt + one.done
-                new = one.done + (0 if one.group in prompts else one.prompt)
+                new = one.done + one.prompt
+                if one.group in prompts:
+                    new -= one.prompt // costs.block * costs.block
                 prompts.add(one.group)
                 tokens += new
                 pairs += new * (one.prompt + one.done - (new - 1) / 2)

@@ -18,7 +18,7 @@ from scipy.optimize import nnls
 from contracts.config import RunConfig
 from contracts.types import Objective
 from learner.packing import balance
-from services.plan.calibrated import LEAST, Calibration, GeneratorFit, UpdateFit
+from services.plan.calibrated import CPU_BLOCK, LEAST, Calibration, GeneratorFit, UpdateFit
 from services.plan.costs import Load
 from services.plan.decoding import Sampled, Schedule
 from services.plan.measured import (
@@ -46,6 +46,7 @@ class Counting:
     step: float = 0.0
     token: float = 0.0
     prompt: float = 0.0
+    block: int = CPU_BLOCK
 
     def prefill(self, sequences: int, tokens: int, pairs: float) -> float:  # noqa: ARG002
         """Prompt tokens."""
@@ -117,11 +118,13 @@ def calibrate(
             receivers: median([one.seconds for one in sends if one.receivers == receivers])
             for receivers in sorted({one.receivers for one in sends})
         },
-        routing=median([one.usage.driver / _completions(one.groups) for one in samples]),
+        routing=median(
+            [one.usage.driver / _completions(one.groups) for one in samples if one.whole]
+        ),
         grading=_phase(steps, "grade"),
         recycling=_phase(steps, "recycle"),
         bookkeeping=median([s.seconds - sum(s.phases.get(p, 0.0) for p in PHASES) for s in steps]),
-        workload=workload_of([g for one in samples for g in one.groups], steps),
+        workload=workload_of([g for one in samples if one.whole for g in one.groups], steps),
         run=config,
     )
 
@@ -135,18 +138,21 @@ def _completions(groups: Sequence[GroupSeen]) -> int:
 
 
 def fit_generator(samples: Sequence[SampleSeen], config: RunConfig, room: Room) -> GeneratorFit:
-    """Seconds of a sequence, an engine step and a token, those of prompts counted in.
-
-    More cannot be told apart: batches of one run have about as many engine steps each.
-    """
+    """Seconds of a sequence, an engine step, a token, and one that is not sampled."""
     rows = np.array([_counts(one.groups, config) for one in samples])
     slow = [room.slowdown(1.0, one.usage) for one in samples]
     seconds = np.array([one.seconds / by for one, by in zip(samples, slow, strict=True)])
-    (sequence, step, token), error = _fit(rows, seconds)
+    (sequence, step, token, prompt), error = _fit(rows, seconds)
     demand = median(
-        [one.usage.generators / one.seconds * by for one, by in zip(samples, slow, strict=True)]
+        [
+            one.usage.generators / one.seconds * by
+            for one, by in zip(samples, slow, strict=True)
+            if one.whole
+        ]
     )
-    return GeneratorFit(sequence=sequence, step=step, token=token, demand=demand, error=error)
+    return GeneratorFit(
+        sequence=sequence, step=step, token=token, prompt=prompt, demand=demand, error=error
+    )
 
 
 def _counts(groups: Sequence[GroupSeen], config: RunConfig) -> list[float]:
@@ -161,7 +167,8 @@ def _counts(groups: Sequence[GroupSeen], config: RunConfig) -> list[float]:
     return [
         float(_completions(groups)),
         count(Counting(step=1.0)),
-        count(Counting(token=1.0, prompt=1.0)),
+        count(Counting(token=1.0)),
+        count(Counting(prompt=1.0)),
     ]
 
 

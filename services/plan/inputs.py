@@ -131,7 +131,9 @@ class PlanFile(Section):
         base: Mapping[str, Any] = {"model": {"dtype": "bfloat16"}, "evaluation": {"every": 0}}
         if self.preset is None:
             return load_config(None, base=_merged(base, self.run))
-        return load_config(find_config(self.preset), _dotted(self.run))
+        # Tasks are not read.
+        base = {"tasks": {"path": "."}}
+        return load_config(find_config(self.preset), _dotted(self.run), base=base)
 
     def gpu(self) -> Accelerator:
         """The accelerator, with the price that was given.

@@ -52,13 +52,14 @@ class Usage(Record):
 
 
 class SampleSeen(Record):
-    """One generator sampled ``groups`` in ``seconds``; ``grade``: what came after the last."""
+    """One generator sampled ``groups`` in ``seconds``; not ``whole``: one token of each only."""
 
     kind: Literal["sample"] = "sample"
     round: int
     groups: tuple[GroupSeen, ...]
     seconds: float
     usage: Usage
+    whole: bool = True
 
 
 class UpdateSeen(Record):

@@ -41,6 +41,7 @@ class Roofline:
     slots: int
     learner: LearnerSpec = OURS
 
+    block: int = 16
     processors: float = math.inf
     background: float = 0.0
     generator_demand: float = 1.0

@@ -93,6 +93,7 @@ class Session:
     controllers: dict[int, Controller]
     recycler: Recycler
     rollouts: Rollouts
+    short: Rollouts
     maker: BatchMaker
     watch: Watch
     version: int = 0
@@ -136,9 +137,16 @@ class Session:
                     stop=StopRequest(),
                 )
             alone = Rollouts(pools[min(pools)], verifiers, config)
-            maker = _maker(first, alone, recycler)
             yield cls(
-                work, pools, learner, controllers, recycler, alone, maker, Watch.of_this_process()
+                work=work,
+                pools=pools,
+                learner=learner,
+                controllers=controllers,
+                recycler=recycler,
+                rollouts=alone,
+                short=Rollouts(pools[min(pools)], verifiers, shortened(config)),
+                maker=_maker(first, alone, recycler),
+                watch=Watch.of_this_process(),
             )
 
     def round(self, number: int) -> None:
@@ -161,14 +169,18 @@ class Session:
             solving = self.maker.solve_prompts(self.number, size, first=self.asked)
             self.asked += size
             found = self._sample([*solving, *judging])
+            for prompts in (solving, judging):
+                if prompts:
+                    self._sample(prompts, whole=False)
             solved = [g.ref for g in found if g.summary.objective is Objective.SOLVE]
             judging = self.recycler.recycle(solved, self.number)
         return found
 
-    def _sample(self, prompts: Sequence[Prompt]) -> list[GroupRef]:
+    def _sample(self, prompts: Sequence[Prompt], *, whole: bool = True) -> list[GroupRef]:
+        """Not ``whole``: a token of each completion, to see what prompts take."""
         clock = PhaseClock()
         with self.watch.over() as watched:
-            groups = self.rollouts.sample(
+            groups = (self.rollouts if whole else self.short).sample(
                 prompts,
                 completions=self.work.config.sampling.completions,
                 temperature=self.work.config.sampling.temperature,
@@ -179,7 +191,11 @@ class Session:
         write_seen(
             self.work.file,
             SampleSeen(
-                round=self.number, groups=seen(groups), seconds=seconds, usage=watched.usage
+                round=self.number,
+                groups=seen(groups),
+                seconds=seconds,
+                usage=watched.usage,
+                whole=whole,
             ),
         )
         return groups
@@ -256,6 +272,12 @@ def named(config: RunConfig, generators: int) -> RunConfig:
     """The run on so many of the generators, in a folder of its own."""
     fewer = config.generators.model_copy(update={"count": generators})
     return config.model_copy(update={"generators": fewer, "name": f"{config.name}-{generators}"})
+
+
+def shortened(config: RunConfig) -> RunConfig:
+    """The run with completions of one token."""
+    one = config.sampling.model_copy(update={"max_tokens": 1})
+    return config.model_copy(update={"sampling": one})
 
 
 def part(pool: GeneratorPool, config: RunConfig) -> GeneratorPool:

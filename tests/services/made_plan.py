@@ -20,6 +20,7 @@ class Round:
     token: float = 0.01
     sync: float = 0.0
     prompt: float = 0.0
+    block: int = 1
     processors: float = math.inf
     background: float = 0.0
     generator_demand: float = 1.0

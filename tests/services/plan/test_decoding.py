@@ -15,6 +15,7 @@ class Costs:
     step: float = 1.0
     each: float = 0.1
     prompt: float = 0.01
+    block: int = 1
 
     def prefill(self, sequences: int, tokens: int, pairs: float) -> float:
         return self.prompt * tokens
@@ -42,6 +43,9 @@ def test_a_free_place_is_taken_at_once():
 def test_a_prompt_is_computed_once_a_group():
     one = Schedule(sequences(1, 1, 1, 1, prompt=100, size=4), 8, Costs(each=0))
     four = Schedule(sequences(1, 1, 1, 1, prompt=100, size=1), 8, Costs(each=0))
+    # Of 100 tokens 96 fill blocks of 16.
+    blocks = Schedule(sequences(1, 1, 1, 1, prompt=100, size=4), 8, Costs(each=0, block=16))
+    assert blocks.seconds == pytest.approx(1 + 0.01 * (100 + 3 * 4))
     assert one.seconds == pytest.approx(1 + 1.0)
     assert four.seconds == pytest.approx(4 + 1.0)
 

@@ -36,7 +36,7 @@ from services.plan.measured import (
 from services.plan.predict import laid_out
 from services.plan.scaling import compare
 
-SEQUENCE, STEP, TOKEN = 1e-4, 2e-3, 3e-5
+SEQUENCE, STEP, TOKEN, PROMPT = 1e-4, 2e-3, 3e-5, 8e-6
 FIXED, FORWARDED = 0.05, 4e-5
 RUN = config(
     "tasks_per_step=8", "sampling.completions=4", "sampling.max_tokens=60", "recycle.enabled=false",
@@ -48,7 +48,7 @@ def groups(count: int, random: np.random.Generator) -> tuple[GroupSeen, ...]:
     return tuple(
         GroupSeen(
             objective=Objective.SOLVE,
-            prompt=12,
+            prompt=int(random.integers(5, 40)),
             lengths=tuple(int(n) for n in random.integers(5, 50, 4)),
             signal=True,
         )
@@ -58,7 +58,7 @@ def groups(count: int, random: np.random.Generator) -> tuple[GroupSeen, ...]:
 
 def sampling(made: tuple[GroupSeen, ...]) -> float:
     sequences = [Sampled(i, g.prompt, n) for i, g in enumerate(made) for n in g.lengths]
-    costs = Counting(step=STEP, token=TOKEN, prompt=TOKEN)
+    costs = Counting(step=STEP, token=TOKEN, prompt=PROMPT)
     return SEQUENCE * len(sequences) + Schedule(sequences, 256, costs).seconds
 
 
@@ -128,7 +128,8 @@ def calibration(found: list[Seen]) -> Calibration:
 
 def test_constants_are_found_again(calibration: Calibration):
     fit = calibration.generator
-    assert (fit.sequence, fit.step, fit.token) == pytest.approx((SEQUENCE, STEP, TOKEN), rel=1e-6)
+    fitted = (fit.sequence, fit.step, fit.token, fit.prompt)
+    assert fitted == pytest.approx((SEQUENCE, STEP, TOKEN, PROMPT), rel=1e-6)
     assert fit.demand == pytest.approx(1.1)
     assert fit.error < 1e-6
     update = calibration.updates[1]
