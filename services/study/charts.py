@@ -167,6 +167,7 @@ def step_plot(found: Collected, measure: Measure) -> Plot | None:
     lines = over_steps(found, measure)
     if not any(len(line.points) > 2 for line in lines):
         return None
+    by_tokens = "sampled_tokens" in found.study.hold
     places = {run.configuration: place for place, run in enumerate(found.configurations)}
     titles = {run.configuration: title_of(run) for run in found.configurations}
     entries = tuple(
@@ -179,8 +180,9 @@ def step_plot(found: Collected, measure: Measure) -> Plot | None:
             _curve(axes, line, entry, band=0.14 if len(lines) <= MOST_BANDS else 0.05)
         if measure.chance is not None:
             axes.axhline(measure.chance, color=SOFT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-        axes.set_xlabel("step")
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.set_xlabel("completion tokens sampled" if by_tokens else "step")
+        axes.xaxis.set_major_locator(MaxNLocator(4 if by_tokens else 6, integer=True))
+        axes.xaxis.set_major_formatter(FuncFormatter(_number))
         _value_axis(axes, measure)
 
     return Plot(f"steps-{measure.name}", measure.title, draw, entries)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from services.statistics import (
@@ -15,10 +17,13 @@ from services.statistics import (
     power_law,
     runs_difference,
 )
-from services.study.expand import Planned, configuration_name
+from services.study.expand import Planned, configuration_name, run_name
 from services.study.measures import MEASURES, Measure, When
 from services.study.spec import AxisSpec, Study, is_number
-from services.study.table import Collected
+from services.study.table import Collected, Row
+
+LAST = sys.maxsize
+"""Stands for the last step of a run, whichever it is."""
 
 THROUGHPUT = "tokens_per_second"
 """The measure that efficiencies are of."""
@@ -108,22 +113,45 @@ def within_unit(score: Score, unit: str) -> Score:
 
 
 def over_steps(found: Collected, measure: Measure) -> list[Line]:
-    """A held-out score over the steps: at each step that all finished seeds were evaluated at."""
+    """A held-out score in the course of training, mean over the finished seeds of each
+    configuration; over all that have begun, where none is finished.
+
+    ``x`` is steps, or sampled tokens where these are what is held equal. Runs that end by a budget
+    end at steps of their own: the last point is at their mean.
+    """
     lines = []
     for run in found.configurations:
-        at: dict[int, dict[int, float]] = {}
-        for row in found.rows:
-            if (row.configuration, row.measure) == (run.configuration, measure.name):
-                at.setdefault(row.step, {})[row.seed] = row.value
-        most = max((len(values) for values in at.values()), default=0)
+        rows = [
+            row
+            for row in found.rows
+            if (row.configuration, row.measure) == (run.configuration, measure.name)
+        ]
+        seeds = {row.seed for row in rows if row.when == "end"} or {row.seed for row in rows}
+        at: dict[int, list[tuple[float, float]]] = {}
+        for row in rows:
+            if row.seed in seeds:
+                key = LAST if row.when == "end" else row.step
+                at.setdefault(key, []).append((_course(found, row), row.value))
         points = tuple(
-            _point(step, list(values.values()), measure.unit)
-            for step, values in sorted(at.items())
-            if len(values) == most
+            _point(fmean(x for x, _ in pairs), [value for _, value in pairs], measure.unit)
+            for _, pairs in sorted(at.items())
+            if len(pairs) == len(seeds)
         )
         if len(points) > 1:
             lines.append(Line(run.configuration, points))
     return lines
+
+
+def _course(found: Collected, row: Row) -> float:
+    """How far training was when ``row`` was measured: steps, or tokens sampled by then."""
+    if "sampled_tokens" not in found.study.hold:
+        return row.step
+    arm = found.study.arms.get(row.arm)
+    name = row.configuration
+    if arm and row.measure in arm.take:
+        name = configuration_name(found.study, arm.take[row.measure], row.point)
+    steps = found.runs[run_name(name, row.seed)].metrics
+    return sum(metrics.completion_tokens for metrics in steps if metrics.step <= row.step)
 
 
 def along(found: Collected, field: str, measure: Measure) -> list[Line]:

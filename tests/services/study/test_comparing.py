@@ -105,3 +105,23 @@ def test_a_score_over_the_steps_is_a_mean_over_the_seeds(tmp_path: Path) -> None
     last = list(found.by_seed("a", "solving", "end").values())
     assert lines[0].points[-1].values == tuple(last)
     assert lines[0].points[-1].score.value == pytest.approx(sum(last) / 2)
+
+
+def test_the_course_of_training_is_in_tokens_where_these_are_equal(tmp_path: Path) -> None:
+    ours = made(
+        tmp_path,
+        hold={"sampled_tokens": 100_000},
+        arms={"a": {}, "b": {"take": {"solving": "a"}}},
+    )
+    (ours.place.runs / "b--1" / "summary.json").unlink()
+    found = collect(ours.study, ours.planned, ours.place)
+    lines = {line.label: line for line in over_steps(found, MEASURES["solving"])}
+    tokens = [sum(m.completion_tokens for m in found.runs[f"a--{seed}"].metrics) for seed in (0, 1)]
+    assert lines["a"].points[0].x == 0
+    assert lines["a"].points[-1].x == pytest.approx(sum(tokens) / 2)
+    # What is taken from another arm is drawn over that arm's tokens.
+    assert lines["b"].points == lines["a"].points
+    judging = {line.label: line for line in over_steps(found, MEASURES["judging"])}
+    # Of b one seed is not finished, and is left out.
+    assert [len(point.values) for point in judging["b"].points] == [1, 1, 1]
+    assert [len(point.values) for point in judging["a"].points] == [2, 2, 2]

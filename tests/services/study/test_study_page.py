@@ -41,7 +41,7 @@ def test_the_page_of_a_whole_study_says_everything(made: Session) -> None:
         "12 of 12 runs",
         "Held-out scores at the end",
         "Against policy-only",
-        "Over the steps",
+        "In the course of training",
         "How well it scales",
         "Power laws",
         "Where the time of a step goes",
