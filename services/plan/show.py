@@ -207,7 +207,7 @@ def plot(answer: Answer, path: Path) -> None:
                 axes.set_xscale("log", base=2)
                 axes.set_yscale("log")
                 axes.set_xticks(places, [str(place) for place in places])
-                axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+                axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
                 axes.yaxis.set_minor_formatter(NullFormatter())
         for axes, title in ((left, "seconds a step"), (right, "completion tokens a second")):
             axes.set_xlabel(label)

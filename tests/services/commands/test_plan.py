@@ -71,3 +71,16 @@ def test_long_completions_make_generators_the_slower_side():
     done = plan("verl-7b-long", "--layouts", "4:16", "steps=2")
     assert done.exit_code == 0, done.output
     assert "H200" in done.stdout
+
+
+def test_an_unknown_model_is_refused_before_anything_starts():
+    done = CliRunner().invoke(app, ["bench", "scaling", "--model", "paper"])
+    assert done.exit_code == 2
+    assert "--model: 'paper' is not known" in done.stderr
+
+
+def test_weak_scaling_is_planned_as_the_page_says():
+    done = plan("weak-7b", "--gpus", "16,32", "--weak", "run.tasks_per_step=32", "steps=2",
+                "search.steps=1")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "tasks_per_step=64" in done.stdout
