@@ -185,18 +185,25 @@ def scaling(  # noqa: PLR0917 (an option each)
     lines: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep every measurement there.")
     ] = None,
+    again: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Measure nothing: compare what --lines has kept."),
+    ] = None,
     short: ShortOption = False,
 ) -> None:
     """Whole steps on several generators and ranks, a thread each, beside what is predicted."""
     from rich.console import Console
 
-    from services.plan.scaling import bench_scaling
+    from services.plan.scaling import bench_scaling, compare_again
     from services.plan.show import show_comparison
 
     wanted = replace(_scaling(model, ranks, generators, rounds, short), lines=lines)
     if not short:
         wanted = replace(wanted, steps=steps, tasks=tasks)
-    found = _live(lambda say: bench_scaling(wanted, say))
+    if again is None:
+        found = _live(lambda say: bench_scaling(wanted, say))
+    else:
+        found = compare_again(wanted, again)
     if json is not None:
         found.write(json)
     show_comparison(found, Console())

@@ -244,6 +244,23 @@ def bench_scaling(plan: ScalingPlan, say: Say) -> Comparison:
     return compare(found, _calibration(found, config), steps=plan.simulated)
 
 
+def compare_again(plan: ScalingPlan, lines: Path) -> Comparison:
+    """The comparison of measurements that were kept, with the costs and the planner of today.
+
+    Raises:
+        UserError: there are none, or not enough of them.
+    """
+    try:
+        found = read_seen(lines)
+        return compare(found, _calibration(found, plan.config(1, Path())), steps=plan.simulated)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            "no measurements that can be compared",
+            where=str(lines),
+            remedy="coevolve bench scaling --lines FILE keeps them.",
+        ) from error
+
+
 def _calibration(found: Sequence[Seen], config: RunConfig) -> Calibration:
     # Others have the default priority, most of them.
     room = Room(cores(), yields=os.nice(0) > 0)

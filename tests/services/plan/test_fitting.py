@@ -34,7 +34,7 @@ from services.plan.measured import (
     write_seen,
 )
 from services.plan.predict import laid_out
-from services.plan.scaling import compare
+from services.plan.scaling import ScalingPlan, compare, compare_again
 
 SEQUENCE, STEP, TOKEN, PROMPT = 1e-4, 2e-3, 3e-5, 8e-6
 FIXED, FORWARDED = 0.05, 4e-5
@@ -216,3 +216,13 @@ def test_ranks_that_share_cores_are_not_slower_by_themselves():
     fit = calibrate(everything, RUN, machine="", versions={}, room=Room(2)).updates[4]
     assert fit.token == pytest.approx(FORWARDED, rel=0.3)
     assert fit.demand == pytest.approx(1.0)
+
+
+def test_kept_measurements_are_compared_again(found: list[Seen], tmp_path: Path):
+    file = tmp_path / "lines.jsonl"
+    for one in found:
+        write_seen(file, one)
+    again = compare_again(ScalingPlan(tasks=8, simulated=10), file)
+    assert [one.generators for one in again.points] == [1, 2]
+    with pytest.raises(UserError, match="no measurements"):
+        compare_again(ScalingPlan(), tmp_path / "nothing.jsonl")
