@@ -67,6 +67,13 @@ def test_verls_published_runs_are_predicted_as_the_page_says(tmp_path: Path):
     assert steps[32] / steps[128] / 4 == pytest.approx(0.49, abs=0.1)
 
 
+def test_all_gpus_in_turns_as_the_page_says():
+    done = plan("verl-7b", "--gpus", "32", "run.placement=shared", "run.max_staleness=0",
+                "run.generators.tensor_parallel=1", "steps=1", "search.steps=1")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "32 GPUs, shared" in done.stdout
+
+
 def test_long_completions_make_generators_the_slower_side():
     done = plan("verl-7b-long", "--layouts", "4:16", "steps=2")
     assert done.exit_code == 0, done.output
