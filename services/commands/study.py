@@ -11,6 +11,7 @@ import typer
 from contracts.errors import UserError
 from contracts.yaml_lines import parse_value
 from services.signals import stop_on_signals
+from services.study.place import STUDIES
 
 if TYPE_CHECKING:
     from services.study.place import Place
@@ -27,7 +28,6 @@ StudyArgument = Annotated[
 FolderOption = Annotated[
     Path, typer.Option("--dir", metavar="FOLDER", help="Where studies are kept.")
 ]
-STUDIES = Path("studies")
 
 
 @app.command()

@@ -26,8 +26,9 @@ from services.study.comparing import (
 )
 from services.study.expand import Planned
 from services.study.measures import MEASURES, Measure
-from services.study.place import Place
+from services.study.place import STUDIES, Place
 from services.study.results import Result, Spread
+from services.study.spec import Study, shipped_names
 from services.study.states import last_error
 from services.study.table import Collected
 
@@ -145,9 +146,19 @@ def page(
         short=short_of_budget(found),
         common=common_changes(results),
         notes=found.notes,
-        command=shlex.join(["coevolve", "study", "run", study.name]),
+        command=command_of(study, place),
         css=Markup(STYLE.read_text(encoding="utf-8")),
     )
+
+
+def command_of(study: Study, place: Place) -> str:
+    """The command that does the study again, or goes on with it."""
+    words = ["coevolve", "study", "run"]
+    shipped = study.name in shipped_names() and not study.force
+    words.append(study.name if shipped else str(place.study))
+    if place.root.parent != STUDIES:
+        words += ["--dir", str(place.root.parent)]
+    return shlex.join(words)
 
 
 def run_line(found: Collected, run: Planned, place: Place) -> RunLine:

@@ -49,6 +49,7 @@ def test_the_page_of_a_whole_study_says_everything(made: Session) -> None:
         "&lt;b&gt;solving&lt;/b&gt;",
         "a small machine",
         "cannot be below 0.5",
+        f"coevolve study run {made.place.study} --dir {made.place.root.parent}",
     ):
         assert said in page, said
     assert "<b>solving</b>" not in page
