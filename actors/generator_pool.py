@@ -199,7 +199,7 @@ class GeneratorPool:
             return DeadlineError(f"{member.name} to start", deadlines.start) if late else None
         if not member.missed and member.waited > deadlines.health:
             member.missed = True
-            there = sum(other.state != "starting" for other in self._members)
+            there = sum(other.is_placed for other in self._members)
             text = (
                 f"no machine has had room for {member.name} for {deadlines.health:g} s; {there} of "
                 f"{len(self._members)} generators go on, and it joins them when there is room"
