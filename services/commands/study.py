@@ -16,6 +16,7 @@ from services.study.place import STUDIES
 if TYPE_CHECKING:
     from services.study.place import Place
     from services.study.runner import Launcher
+    from services.study.session import Session
 
 app = typer.Typer(no_args_is_help=True, help="Run, watch and report studies of many runs.")
 
@@ -77,6 +78,8 @@ def run(  # noqa: PLR0917 (an option each)
     if dry:
         _show(session.states())
         return
+    if address is not None:
+        _check_paths(session)
     launcher, machine = _launcher(session.place, address, working_dir)
     with stop_on_signals() as stop:
         outcomes = run_study(session, launcher, jobs=jobs, machine=machine, stop=stop, say=_say)
@@ -131,6 +134,24 @@ def _launcher(place: Place, address: str | None, working_dir: Path | None) -> tu
     from services.submitting import Cluster
 
     return There(Cluster(address), place, working_dir), "a Ray cluster"
+
+
+def _check_paths(session: Session) -> None:
+    """Refuse folders that a cluster would not have, or would lose with the job.
+
+    Raises:
+        UserError: one is not absolute.
+    """
+    from services.submitting import check_paths
+
+    if not session.place.root.is_absolute():
+        raise UserError(
+            "must be an absolute path, on a volume that this machine and the cluster have",
+            where=f"--dir {session.place.root.parent}",
+            remedy="For example: --dir /runs/studies",
+        )
+    for config in session.configs.values():
+        check_paths(config)
 
 
 def _pair(text: str) -> tuple[str, Any]:

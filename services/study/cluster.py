@@ -6,19 +6,22 @@ is run again they are taken up.
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from contracts.config import RunConfig
-from contracts.errors import UserError
+from contracts.errors import DeadlineError, UserError
 from services.run_folder import write_atomically
 from services.study.place import Place
 from services.study.states import last_error
-from services.submitting import Cluster, Submission
+from services.submitting import Cluster, ClusterError, Submission
 
 ASK_SECONDS = 5.0
 """How often a job is asked for."""
+LOST_SECONDS = 600.0
+"""How long a cluster may not answer before its runs are given up; the jobs run on."""
 
 
 @dataclass
@@ -29,14 +32,26 @@ class JobRun:
     job: Submission
     note: Path
     log: Path
-    asked: float = 0.0
+    asked: float = -math.inf
+    answered: float = field(default_factory=time.monotonic)
     code: int | None = None
 
     def poll(self) -> int | None:
-        """Its exit code; None while it runs."""
-        if self.code is None and time.monotonic() - self.asked > ASK_SECONDS:
-            self.asked = time.monotonic()
+        """Its exit code; None while it runs, and while the cluster does not answer for a time.
+
+        Raises:
+            ClusterError, DeadlineError: it has not answered for ``LOST_SECONDS``.
+        """
+        now = time.monotonic()
+        if self.code is not None or now - self.asked < ASK_SECONDS:
+            return self.code
+        self.asked = now
+        try:
             self.code = self.cluster.ended(self.job)
+            self.answered = now
+        except (ClusterError, DeadlineError):
+            if now - self.answered > LOST_SECONDS:
+                raise
         return self.code
 
     def stop(self) -> None:

@@ -140,3 +140,13 @@ def test_the_command_line_shortens_a_study(tmp_path: Path) -> None:
     assert " ".join(said.split()) == (
         "policy-only--0: to do spark--0: to do 2 runs, 0 done, 2 to do"
     )
+
+
+def test_a_cluster_needs_folders_that_it_has(tmp_path: Path) -> None:
+    words = ["study", "run", "smoke", "--name", "far", "--address", "http://127.0.0.1:1"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert "--dir studies: must be an absolute path" in result.output
+    result = CliRunner().invoke(app, [*words, "--dir", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "cache_dir=.cache/models" in result.output
