@@ -27,27 +27,21 @@ LEAST = 0.2
 class GeneratorFit(Record):
     """Seconds of a generator that is alone: of a sequence, an engine step, and a token.
 
-    ``prompt``: of a token that is not sampled. ``demand``: processors it keeps busy. ``error``:
-    median relative error of the fit.
+    ``prompt``: of a token that is not sampled. ``error``: median relative error of the fit.
     """
 
     sequence: float
     step: float
     token: float
     prompt: float
-    demand: float
     error: float
 
 
 class UpdateFit(Record):
-    """Seconds of an update on so many ranks that share no processor: its own, and a token's.
-
-    ``token``: forwarded by the rank that has most. ``demand``: processors a rank keeps busy.
-    """
+    """Seconds of a rank's update where so many have a processor each: its own, and a token's."""
 
     fixed: float
     token: float
-    demand: float
     error: float
 
 
@@ -117,13 +111,13 @@ class Measured:
 
     @property
     def generator_demand(self) -> float:
-        """As measured."""
-        return self.calibration.generator.demand
+        """A thread."""
+        return 1.0
 
     @property
     def rank_demand(self) -> float:
-        """As measured."""
-        return self._update("demand")
+        """A thread."""
+        return 1.0
 
     def batch(self, sequences: int) -> float:
         """Of a generator."""

@@ -17,8 +17,7 @@ from scipy.optimize import nnls
 
 from contracts.config import RunConfig
 from contracts.types import Objective
-from learner.packing import balance
-from services.plan.calibrated import CPU_BLOCK, LEAST, Calibration, GeneratorFit, UpdateFit
+from services.plan.calibrated import CPU_BLOCK, Calibration, GeneratorFit, UpdateFit
 from services.plan.costs import Load
 from services.plan.decoding import Sampled, Schedule
 from services.plan.measured import (
@@ -29,10 +28,11 @@ from services.plan.measured import (
     SendSeen,
     StepSeen,
     UpdateSeen,
-    Usage,
 )
 from services.plan.workload import Lengths, ObjectiveWork, Workload
 
+TICKS = 0.1
+"""Seconds of a processor below which its clock, of 10 ms, is too coarse."""
 QUANTILES = 41
 """Of measured lengths."""
 PHASES = ("generate", "grade", "recycle", "update", "broadcast", "check")
@@ -63,13 +63,6 @@ class Room:
 
     cores: int
     yields: bool = False
-
-    def slowdown(self, demand: float, usage: Usage) -> float:
-        """How much slower a job of ``demand`` was than alone, for all that others did."""
-        others = usage.others / usage.wall
-        if self.yields:
-            return max(1.0, demand / max(LEAST, self.cores - others))
-        return max(1.0, (demand + others) / self.cores)
 
 
 def calibrate(
@@ -109,9 +102,9 @@ def calibrate(
         cores=room.cores,
         load=load,
         yields=room.yields,
-        generator=fit_generator(samples, config, room),
+        generator=fit_generator(samples, config),
         updates={
-            ranks: fit_update([one for one in updates if one.ranks == ranks], config, room)
+            ranks: fit_update([one for one in updates if one.ranks == ranks], config)
             for ranks in sorted({one.ranks for one in updates})
         },
         broadcasts={
@@ -137,22 +130,14 @@ def _completions(groups: Sequence[GroupSeen]) -> int:
     return sum(len(group.lengths) for group in groups)
 
 
-def fit_generator(samples: Sequence[SampleSeen], config: RunConfig, room: Room) -> GeneratorFit:
-    """Seconds of a sequence, an engine step, a token, and one that is not sampled."""
+def fit_generator(samples: Sequence[SampleSeen], config: RunConfig) -> GeneratorFit:
+    """Seconds of a sequence, an engine step, a token, and one that is not sampled.
+
+    Of its processors' seconds, not of the wall clock: others may have been in the way.
+    """
     rows = np.array([_counts(one.groups, config) for one in samples])
-    slow = [room.slowdown(1.0, one.usage) for one in samples]
-    seconds = np.array([one.seconds / by for one, by in zip(samples, slow, strict=True)])
-    (sequence, step, token, prompt), error = _fit(rows, seconds)
-    demand = median(
-        [
-            one.usage.generators / one.seconds * by
-            for one, by in zip(samples, slow, strict=True)
-            if one.whole
-        ]
-    )
-    return GeneratorFit(
-        sequence=sequence, step=step, token=token, prompt=prompt, demand=demand, error=error
-    )
+    (sequence, step, token, prompt), error = _fit(rows, [one.usage.generators for one in samples])
+    return GeneratorFit(sequence=sequence, step=step, token=token, prompt=prompt, error=error)
 
 
 def _counts(groups: Sequence[GroupSeen], config: RunConfig) -> list[float]:
@@ -172,40 +157,31 @@ def _counts(groups: Sequence[GroupSeen], config: RunConfig) -> list[float]:
     ]
 
 
-def fit_update(updates: Sequence[UpdateSeen], config: RunConfig, room: Room) -> UpdateFit:
-    """Seconds of an update and of a token of the rank that has most, without waiting for cores.
+def fit_update(updates: Sequence[UpdateSeen], config: RunConfig) -> UpdateFit:
+    """Seconds of a rank's update, and of a token that it forwards, of its processor's seconds."""
+    rows = np.array([[float(one.ranks), _tokens(one, config)] for one in updates])
+    (fixed, token), error = _fit(rows, [one.usage.learner for one in updates])
+    return UpdateFit(fixed=fixed, token=token, error=error)
 
-    Ranks that share cores wait for each other: of each, a share of the time only.
+
+def _tokens(one: UpdateSeen, config: RunConfig) -> float:
+    """Forwarded on all ranks together."""
+    load = Load()
+    for group in one.groups:
+        load.add(group.prompt, group.lengths, shared=config.learner.shared_prefix != "off")
+    return float(load.tokens)
+
+
+def _fit(rows: NDArray[np.float64], seconds: Sequence[float]) -> tuple[list[float], float]:
+    """Constants, none negative, and the median relative error.
+
+    Least squares of relative errors; what takes a few ticks of the processors' clock is held to
+    as many ticks.
     """
-    slow = [room.slowdown(float(one.ranks), one.usage) for one in updates]
-    rows = np.array([[1.0, _most_tokens(one, config)] for one in updates])
-    seconds = np.array([one.seconds / by for one, by in zip(updates, slow, strict=True)])
-    (fixed, token), error = _fit(rows, seconds)
-    demand = median(
-        [
-            one.usage.learner / one.ranks / one.seconds * by
-            for one, by in zip(updates, slow, strict=True)
-        ]
-    )
-    return UpdateFit(fixed=fixed, token=token, demand=min(1.0, demand), error=error)
-
-
-def _most_tokens(one: UpdateSeen, config: RunConfig) -> float:
-    costs = [float(group.prompt + sum(group.lengths)) for group in one.groups]
-    loads = []
-    for share in balance(costs, one.ranks):
-        load = Load()
-        for index in share:
-            group = one.groups[index]
-            load.add(group.prompt, group.lengths, shared=config.learner.shared_prefix != "off")
-        loads.append(load.tokens)
-    return float(max(loads))
-
-
-def _fit(rows: NDArray[np.float64], seconds: NDArray[np.float64]) -> tuple[list[float], float]:
-    """Constants, none negative, and the median relative error. Least squares of relative errors."""
-    constants, _ = nnls(rows / seconds[:, None], np.ones(len(seconds)))
-    errors = np.abs(rows @ constants / seconds - 1)
+    values = np.array(seconds)
+    scale = np.maximum(values, TICKS)
+    constants, _ = nnls(rows / scale[:, None], values / scale)
+    errors = np.abs(rows @ constants - values) / scale
     return [float(value) for value in constants], float(np.median(errors))
 
 

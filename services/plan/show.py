@@ -108,8 +108,8 @@ def show_calibration(found: Calibration, console: Console) -> None:
     fit = found.generator
     console.print(
         f"a sequence {1e6 * fit.sequence:.0f} us, an engine step {1e3 * fit.step:.2f} ms, a token "
-        f"{1e6 * fit.token:.1f} us, of a prompt {1e6 * fit.prompt:.1f} us, on "
-        f"{fit.demand:.2f} cores (error {fit.error:.0%})",
+        f"{1e6 * fit.token:.1f} us, of a prompt {1e6 * fit.prompt:.1f} us "
+        f"(error {fit.error:.0%})",
         highlight=False,
     )
     for ranks, update in found.updates.items():

@@ -81,7 +81,7 @@ def measurements() -> list[Seen]:
             seconds = slow * sampling(made)
             found.append(
                 SampleSeen(round=number, groups=made, seconds=seconds,
-                           usage=usage(seconds, generators=1.1 * seconds, driver=4e-4 * count))
+                           usage=usage(seconds, generators=seconds, driver=4e-4 * count))
             )  # fmt: skip
             seconds = slow * updating(made)
             found.append(
@@ -130,10 +130,9 @@ def test_constants_are_found_again(calibration: Calibration):
     fit = calibration.generator
     fitted = (fit.sequence, fit.step, fit.token, fit.prompt)
     assert fitted == pytest.approx((SEQUENCE, STEP, TOKEN, PROMPT), rel=1e-6)
-    assert fit.demand == pytest.approx(1.1)
     assert fit.error < 1e-6
     update = calibration.updates[1]
-    assert (update.fixed, update.token, update.demand) == pytest.approx((FIXED, FORWARDED, 1.0))
+    assert (update.fixed, update.token) == pytest.approx((FIXED, FORWARDED))
     assert calibration.broadcasts == {1: pytest.approx(0.02), 4: pytest.approx(0.08)}
     assert calibration.routing == pytest.approx(1e-4)
     assert (calibration.grading, calibration.bookkeeping) == pytest.approx((0.001, 0.004))
@@ -195,27 +194,17 @@ def test_between_measured_numbers_a_line_over_the_logarithm():
     assert [between(values, place) for place in (1, 2, 4, 8)] == pytest.approx([10, 15, 20, 20])
 
 
-@pytest.mark.parametrize(
-    ("yields", "demand", "others", "slower"),
-    [(False, 1, 0, 1), (False, 2, 2, 2), (True, 1, 1, 1), (True, 2, 1, 2), (True, 1, 1.5, 2)],
-)
-def test_what_others_do_is_not_put_down_to_costs(yields, demand, others, slower):
-    seen = usage(10.0, others=10.0 * others)
-    assert Room(2, yields).slowdown(demand, seen) == pytest.approx(slower)
-
-
-def test_ranks_that_share_cores_are_not_slower_by_themselves():
+def test_what_others_do_is_not_put_down_to_costs(calibration: Calibration):
+    """The wall clock may say anything, and ranks may wait for each other."""
     random = np.random.default_rng(1)
-    made = [groups(count, random) for count in (8, 16, 32)]
     four = [
-        UpdateSeen(round=1, ranks=4, groups=g, seconds=2 * updating(g[::4]),
-                   usage=usage(1.0, learner=2 * 2 * updating(g[::4])))
-        for g in made
+        UpdateSeen(round=1, ranks=4, groups=g, seconds=99.0,
+                   usage=usage(99.0, learner=updating(g) + 3 * FIXED))
+        for g in (groups(8, random), groups(16, random), groups(32, random))
     ]  # fmt: skip
     everything = [one for one in measurements() if not isinstance(one, UpdateSeen)] + four
     fit = calibrate(everything, RUN, machine="", versions={}, room=Room(2)).updates[4]
-    assert fit.token == pytest.approx(FORWARDED, rel=0.3)
-    assert fit.demand == pytest.approx(1.0)
+    assert (fit.fixed, fit.token) == pytest.approx((FIXED, FORWARDED))
 
 
 def test_kept_measurements_are_compared_again(found: list[Seen], tmp_path: Path):
