@@ -200,7 +200,12 @@ def test_a_run_goes_on_while_its_process_or_its_job_does(tmp_path: Path) -> None
     (run,) = made.planned
     assert not is_running(run.name, made.place)
     started = Here(made.place).start(made.configs[run.name])
-    assert is_running(run.name, made.place)
+    # For a moment a new process has no command line yet.
+    end = time.monotonic() + 30
+    while not is_running(run.name, made.place):
+        assert started.poll() is None, started.error()
+        assert time.monotonic() < end
+        time.sleep(0.05)
     started.stop()
     assert started.process.wait(timeout=120) == -signal.SIGTERM
     # Its process is gone; whoever killed the study has left the note behind.
