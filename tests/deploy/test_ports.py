@@ -143,14 +143,19 @@ class Node:
 
     def listening(self) -> dict[int, str]:
         """Every port that the processes listen on, with the name of the process."""
-        found = {}
+        return {port: name for port, _, name in self.addresses()}
+
+    def addresses(self) -> Iterator[tuple[int, str, str]]:
+        """Every port that the processes listen on, a host to reach it by, and whose it is."""
+        everywhere = ("::", "0.0.0.0")
         for process in self.processes:
             parent = psutil.Process(process.pid)
             for each in [parent, *parent.children(recursive=True)]:
                 for connection in each.net_connections("tcp"):
                     if connection.status == psutil.CONN_LISTEN:
-                        found[connection.laddr.port] = name_of(each)
-        return found
+                        ip, port = connection.laddr
+                        host = "127.0.0.1" if ip in everywhere else ip.removeprefix("::ffff:")
+                        yield port, host, name_of(each)
 
 
 def name_of(process: psutil.Process) -> str:
@@ -176,9 +181,9 @@ def node() -> Iterator[Node]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def get(port: int, path: str, token: str = "") -> int:
+def get(port: int, path: str, token: str = "", host: str = "127.0.0.1") -> int:
     """The status of an HTTP request."""
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}")
+    request = urllib.request.Request(f"http://{host}:{port}{path}")
     if token:
         request.add_header("Authorization", f"Bearer {token}")
     try:
@@ -188,11 +193,11 @@ def get(port: int, path: str, token: str = "") -> int:
         return error.code
 
 
-def calls(port: int, token: str = "") -> set[str]:
+def calls(port: int, token: str = "", host: str = "127.0.0.1") -> set[str]:
     """What each of Ray's gRPC methods answers at a port."""
     metadata = [("authorization", f"Bearer {token}")] if token else []
     found = set()
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with grpc.insecure_channel(f"{host}:{port}") as channel:
         for method in METHODS:
             try:
                 channel.unary_unary(method)(b"", timeout=10, metadata=metadata)
@@ -241,20 +246,22 @@ def test_the_agent_s_calls_are_refused_too(node):
     assert answers <= {"UNAUTHENTICATED", "UNIMPLEMENTED"}
 
 
-def refuses(port: int, token: str) -> bool:
+def refuses(host: str, port: int, token: str) -> bool:
     """Whether a port answers neither calls nor requests that come with ``token``."""
-    answers = calls(port, token)
+    answers = calls(port, token, host)
     if "UNAUTHENTICATED" in answers:
         return answers <= {"UNAUTHENTICATED", "UNIMPLEMENTED"}
-    return get(port, "/api/v0/actors", token) in (401, 403)
+    return get(port, "/api/v0/actors", token, host) in (401, 403)
 
 
 @pytest.mark.parametrize("token", ["", "wrong"])
 def test_no_port_is_forgotten_each_refuses_but_those_that_give_figures(node, token):
     figures = {node.ports[name] for name in ("metrics", "autoscaler", "dash-metrics")}
-    ports = {port: name for port, name in node.listening().items() if port not in figures}
-    assert {"ray::RuntimeEnvAgent", "dashboard.py", "raylet", "gcs_server"} <= set(ports.values())
-    assert [name for port, name in ports.items() if not refuses(port, token)] == []
+    # Idle workers come and go.
+    found = [each for each in node.addresses() if each[0] not in figures and each[2] != "ray::IDLE"]
+    names = {name for _, _, name in found}
+    assert {"ray::RuntimeEnvAgent", "dashboard.py", "raylet", "gcs_server"} <= names
+    assert [name for port, host, name in found if not refuses(host, port, token)] == []
 
 
 @pytest.mark.parametrize("token", ["", "wrong"])
