@@ -21,7 +21,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 SOURCES := contracts recycler learner actors services tests deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo study-smoke test unit e2e slow lint types arrows format lock lock-cpu lock-gpu clean
+.PHONY: help setup demo study-smoke test unit e2e slow results lint types arrows format lock lock-cpu lock-gpu clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,7 +54,10 @@ test: setup ## Set up, then run all tests but the slow ones
 	@$(BIN)/python -m pytest -m "not slow"
 
 slow: setup ## Run the slow tests: faults, resumed runs, several nodes, benchmarks
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -m "slow and not results"
+
+results: setup ## Run every command of docs/results in a short form: a quarter of an hour
+	@$(BIN)/python -m pytest -m results
 
 unit: setup ## Run the quick tests only
 	@$(BIN)/python -m pytest -m "not e2e and not gpu"

@@ -89,6 +89,7 @@ def test_every_page_names_commands_with_a_short_form(page: Path) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.slow
+@pytest.mark.results
 @pytest.mark.timeout(3 * SECONDS)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_command_of_a_page_works(page: Path, tmp_path: Path) -> None:
