@@ -14,14 +14,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from ray_head import BIN, Head, free_port, ray_head
 from small_runs import tiny_run, wait_for_lines
 
 from contracts.loading import dump_config
-from learner.checkpoint import newest
-from services.audit import audit
 from services.run_folder import read_run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -209,53 +206,6 @@ def status(head: Head, job: str) -> str:
 def real() -> Iterator[Head]:
     with ray_head() as started:
         yield started
-
-
-def driver_of(job_folder: Path) -> psutil.Process:
-    """The process of ``coevolve train`` that a job below ``job_folder`` runs."""
-    for process in psutil.process_iter(["cmdline", "cwd"]):
-        words, where = process.info["cmdline"] or [], process.info["cwd"] or ""
-        if where.startswith(str(job_folder)) and "train" in words and "sh" not in words[0]:
-            return process
-    raise AssertionError(f"no run is below {job_folder}")
-
-
-def test_a_run_that_is_killed_and_submitted_again_resumes(real):
-    """SIGKILL, as when memory is short: it goes on from the checkpoint that there is."""
-    config = tiny_run(
-        real.folder / "runs",
-        "killed",
-        steps=200,
-        cache_dir=str(Path(".cache/models").resolve()),
-        checkpoints={"every": 2},
-        evaluation={"tasks": 8, "tasks_between": 8, "candidates": 4, "every": 0},
-    )
-    file = real.folder / "killed.yaml"
-    file.write_text(dump_config(config))
-    environment = real.environment
-    words = [str(file), "--id", "k1", "--detach"]
-    assert subprocess.run(command(real, *words), env=environment, check=False).returncode == 0
-    with subprocess.Popen(["sleep", "800"], text=True) as waiting:
-        wait_for_lines(config.folder / "metrics.jsonl", 3, waiting, 800)
-        waiting.kill()
-    driver_of(real.folder).kill()
-    end = time.monotonic() + SECONDS
-    while status(real, "k1") != "FAILED":
-        assert time.monotonic() < end
-    done = newest(config.checkpoints_folder, lambda _: None).step
-    assert done >= 2
-    sent = subprocess.run(
-        command(real, str(file), f"steps={done + 2}", "--id", "k2"),
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=800,
-        check=False,
-    )
-    assert sent.returncode == 0, sent.stdout + sent.stderr
-    assert f"going on after step {done}" in sent.stdout
-    assert [m.step for m in read_run(config.folder).metrics] == list(range(1, done + 3))
-    assert audit(config.folder).faults == []
 
 
 def test_a_run_submitted_by_ray_stopped_and_submitted_again_resumes(real):
