@@ -5,7 +5,6 @@ All problems are reported together, each with the file and line, or the override
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +15,15 @@ from pydantic import BaseModel, ValidationError
 
 from contracts.config import RunConfig
 from contracts.errors import UserError
+from contracts.nested import merged
 from contracts.problems import Problem, problems_of, together
+from contracts.shipped import DEPLOY, find_shipped, names_in
 from contracts.yaml_lines import KeyPath, dump, parse_value, read_document
 
 FORMER_NAMES: dict[str, tuple[str, ...]] = {"metrics_port": ("metrics", "port")}
 """Top-level fields by former names, which files of theirs may still have."""
 
-PRESETS = Path(__file__).resolve().parents[1] / "deploy" / "presets"
+PRESETS = DEPLOY / "presets"
 """Where the presets are: one YAML file each."""
 
 
@@ -71,7 +72,7 @@ def dump_config(config: RunConfig) -> str:
 
 def preset_names() -> list[str]:
     """The names of the presets, sorted."""
-    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    return names_in(PRESETS)
 
 
 def find_config(argument: str) -> Path:
@@ -80,19 +81,7 @@ def find_config(argument: str) -> Path:
     Raises:
         UserError: it is neither.
     """
-    names = preset_names()
-    if argument in names:
-        return PRESETS / f"{argument}.yaml"
-    path = Path(argument)
-    if path.is_file():
-        return path
-    near = difflib.get_close_matches(argument, names, n=1)
-    hint = f"Did you mean {near[0]}? " if near else ""
-    raise UserError(
-        "no such file, and no preset of that name",
-        where=argument,
-        remedy=f"{hint}Give a YAML file or one of the presets {', '.join(names)}.",
-    )
+    return find_shipped(argument, PRESETS, "preset")
 
 
 @dataclass(slots=True)
@@ -103,7 +92,7 @@ class _Draft:
     origins: dict[KeyPath, str] = field(default_factory=dict)
 
     def merge(self, values: Mapping[str, Any]) -> None:
-        self.data = _merged(self.data, values)
+        self.data = merged(self.data, values)
 
     def put(self, path: tuple[str, ...], value: Any, origin: str) -> None:
         inside = self.data
@@ -115,7 +104,7 @@ class _Draft:
             inside = below
         old = inside.get(path[-1])
         if isinstance(old, dict) and isinstance(value, dict):
-            value = _merged(old, value)
+            value = merged(old, value)
         else:
             self._forget_below(path)
         inside[path[-1]] = value
@@ -132,18 +121,6 @@ class _Draft:
                 return found
         below = (where for known, where in self.origins.items() if known[: len(path)] == path)
         return next(below, "") if path else ""
-
-
-def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
-    """``high`` over ``low``, mappings inside them likewise."""
-    result = dict(low)
-    for key, value in high.items():
-        old = result.get(key)
-        if isinstance(value, Mapping):
-            result[key] = _merged(old if isinstance(old, Mapping) else {}, value)
-        else:
-            result[key] = value
-    return result
 
 
 def _override(draft: _Draft, text: str) -> Iterator[Problem]:

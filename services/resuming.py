@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from contracts.config import RunConfig
 from contracts.loading import load_config
+from contracts.nested import flat
 from contracts.problems import Problem, together
 from learner.checkpoint import Checkpoint, newest
 from services.budget import Spending
@@ -75,21 +75,10 @@ def is_finished(config: RunConfig) -> bool:
 
 def changed(stored: RunConfig, now: RunConfig) -> Iterator[Problem]:
     """Each field of ``now`` that differs from the run's and may not."""
-    before, after = _flat(stored.model_dump(mode="json")), _flat(now.model_dump(mode="json"))
+    before, after = flat(stored.model_dump(mode="json")), flat(now.model_dump(mode="json"))
     for field in sorted(before.keys() | after.keys()):
         free = any(field == name or field.startswith(f"{name}.") for name in MAY_CHANGE)
         if before.get(field) != after.get(field) and not free:
             was, given = json.dumps(before.get(field)), json.dumps(after.get(field))
             what = f"the run was started with {was}, now it is {given}"
             yield Problem(field, what, "Give the old value, or start a run of another name.")
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

@@ -12,7 +12,9 @@ from pydantic import Field, ValidationError
 from contracts.config import Count, OptionalCount, RunConfig, Section
 from contracts.errors import UserError
 from contracts.loading import find_config, load_config
+from contracts.nested import flat, merged
 from contracts.problems import problems_of, together
+from contracts.shipped import DEPLOY, find_shipped
 from contracts.yaml_lines import parse_value, read_document
 from services.plan.datasheet import ACCELERATORS, Accelerator, Assumptions, Cluster
 from services.plan.shape import VOCABULARY, ModelShape, shape_named, shape_of_size
@@ -130,10 +132,11 @@ class PlanFile(Section):
         """
         base: Mapping[str, Any] = {"model": {"dtype": "bfloat16"}, "evaluation": {"every": 0}}
         if self.preset is None:
-            return load_config(None, base=_merged(base, self.run))
+            return load_config(None, base=merged(base, self.run))
         # Tasks are not read.
         base = {"tasks": {"path": "."}}
-        return load_config(find_config(self.preset), _dotted(self.run), base=base)
+        changes = [f"{key}={json.dumps(value)}" for key, value in flat(self.run).items()]
+        return load_config(find_config(self.preset), changes, base=base)
 
     def gpu(self) -> Accelerator:
         """The accelerator, with the price that was given.
@@ -152,7 +155,7 @@ class PlanFile(Section):
         return found if price is None else found.model_copy(update={"price": price})
 
 
-PLANS = Path(__file__).resolve().parents[2] / "deploy" / "plans"
+PLANS = DEPLOY / "plans"
 """Where plans are that come with the project."""
 
 
@@ -162,17 +165,7 @@ def find_plan(argument: str) -> Path:
     Raises:
         UserError: it is neither.
     """
-    names = sorted(path.stem for path in PLANS.glob("*.yaml"))
-    if argument in names:
-        return PLANS / f"{argument}.yaml"
-    path = Path(argument)
-    if path.is_file():
-        return path
-    raise UserError(
-        "no such file, and no plan of that name",
-        where=argument,
-        remedy=f"Give a YAML file, or one of {', '.join(names)}.",
-    )
+    return find_shipped(argument, PLANS, "plan")
 
 
 def load_plan(path: Path | None, overrides: Sequence[str], given: Mapping[str, Any]) -> PlanFile:
@@ -187,10 +180,10 @@ def load_plan(path: Path | None, overrides: Sequence[str], given: Mapping[str, A
         document = read_document(path)
         data = dict(document.data or {})
         origins = {key: f"{path}:{line}" for key, line in document.lines.items()}
-    data = _merged(data, given)
+    data = merged(data, given)
     for text in overrides:
         keys, value = _override(text)
-        data = _merged(data, _nested(keys, value))
+        data = merged(data, _nested(keys, value))
         origins[keys] = f"override {text}"
     try:
         return PlanFile.model_validate_json(json.dumps(data, default=str), strict=True)
@@ -216,24 +209,3 @@ def _nested(keys: Sequence[str], value: Any) -> dict[str, Any]:
     for key in reversed(keys):
         value = {key: value}
     return dict(value)
-
-
-def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
-    """``high`` over ``low``, mappings inside them likewise."""
-    result = dict(low)
-    for key, value in high.items():
-        old = result.get(key)
-        inside = isinstance(old, Mapping) and isinstance(value, Mapping)
-        result[key] = _merged(dict(old or {}), value) if inside else value
-    return result
-
-
-def _dotted(values: Mapping[str, Any], above: str = "") -> list[str]:
-    """Nested values as overrides."""
-    found: list[str] = []
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found += _dotted(value, f"{above}{key}.")
-        else:
-            found.append(f"{above}{key}={json.dumps(value)}")
-    return found

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import yaml
 from markupsafe import Markup
 
 from contracts.errors import UserError
+from contracts.nested import flat
 from services.records import EvaluationRecord, JudgedSet, RolloutRecord, StepMetrics
 from services.report import curves, judging, wording
 from services.report.charts import Chart, Curve
@@ -289,9 +289,9 @@ def spent(column: Column) -> Spent:
 
 def differences(columns: Sequence[Column]) -> Iterator[tuple[str, list[str]]]:
     """Fields of the configurations that are not the same in all runs, with their values."""
-    flat = [dict(_flat(yaml.safe_load(column.run.config_text) or {})) for column in columns]
-    for field in sorted({field for values in flat for field in values}):
-        found = [json.dumps(v[field], ensure_ascii=False) if field in v else "" for v in flat]
+    fields = [flat(yaml.safe_load(column.run.config_text) or {}) for column in columns]
+    for field in sorted({field for values in fields for field in values}):
+        found = [json.dumps(v[field], ensure_ascii=False) if field in v else "" for v in fields]
         if len(set(found)) > 1 and field not in PLACES:
             yield field, found
 
@@ -299,14 +299,6 @@ def differences(columns: Sequence[Column]) -> Iterator[tuple[str, list[str]]]:
 def chosen(run: Run) -> list[RolloutRecord]:
     """Rollouts of a few steps, to read and to search."""
     return [rollout for found in chosen_rollouts(run.rollouts).values() for rollout in found]
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _chart(

@@ -14,10 +14,11 @@ from typing import Any
 from contracts.config import RunConfig
 from contracts.errors import UserError
 from contracts.loading import find_config, load_config
+from contracts.nested import flat
 from contracts.problems import Problem, together
 from contracts.yaml_lines import Document, KeyPath
 from services.study.place import Place
-from services.study.spec import OWN_FIELDS, Arm, Study, flat, hold_field, place_of
+from services.study.spec import OWN_FIELDS, Arm, Study, hold_field, place_of
 
 RUN_OF = re.compile(r"\{run:([^{}]*)\}")
 """In a value: the run folder of another arm with the same seed."""

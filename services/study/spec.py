@@ -13,10 +13,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from contracts.errors import UserError
 from contracts.loading import preset_names
 from contracts.problems import problems_of, together
+from contracts.shipped import DEPLOY, find_shipped, names_in
 from contracts.yaml_lines import Document, KeyPath, dump, read_document
 from services.study.measures import DEFAULT_MEASURES, MEASURES
 
-SHIPPED = Path(__file__).resolve().parents[2] / "deploy" / "studies"
+SHIPPED = DEPLOY / "studies"
 """Where the studies are that come with Coevolve."""
 
 OWN_FIELDS = ("name", "runs_dir", "seed")
@@ -201,7 +202,7 @@ def place_of(document: Document, path: Path, key: KeyPath) -> str:
 
 def shipped_names() -> list[str]:
     """Names of the studies that come with Coevolve, sorted."""
-    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+    return names_in(SHIPPED)
 
 
 def find_study(argument: str) -> Path:
@@ -210,35 +211,12 @@ def find_study(argument: str) -> Path:
     Raises:
         UserError: it is neither.
     """
-    names = shipped_names()
-    if argument in names:
-        return SHIPPED / f"{argument}.yaml"
-    path = Path(argument)
-    if path.is_file():
-        return path
-    near = difflib.get_close_matches(argument, names, n=1)
-    hint = f"Did you mean {near[0]}? " if near else ""
-    raise UserError(
-        "no such file, and no study of that name",
-        where=argument,
-        remedy=f"{hint}Give a YAML file or one of the studies {', '.join(names)}.",
-    )
+    return find_shipped(argument, SHIPPED, "study")
 
 
 def hold_field(what: str) -> str:
     """The field of a run by which ``what`` is held equal."""
     return what if what == "steps" else f"budget.{what}"
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}, "c.d": 2}`` as ``{"a.b": 1, "c.d": 2}``."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def changed(

@@ -8,10 +8,11 @@ import pytest
 from made_studies import study
 
 from contracts.errors import UserError
+from contracts.nested import flat
 from services.study.expand import configure_all, expand
 from services.study.measures import DEFAULT_MEASURES, MEASURES
 from services.study.place import Place
-from services.study.spec import changed, find_study, flat, load_study, shipped_names
+from services.study.spec import changed, find_study, load_study, shipped_names
 
 WHOLE = """\
 name: whole
