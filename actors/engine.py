@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 
-from contracts.config import GeneratorConfig, RunConfig
+from contracts.config import CPU_BLOCK, GeneratorConfig, RunConfig
 
 GIB = 1024**3
 ACTOR_PID = "COEVOLVE_ACTOR_PID"
@@ -116,4 +116,5 @@ def engine_arguments(
         arguments["enable_sleep_mode"] = config.placement == "shared"
     else:
         arguments["kv_cache_memory_bytes"] = int(generators.kv_cache_gib * GIB)
+        arguments["block_size"] = CPU_BLOCK
     return arguments

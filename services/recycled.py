@@ -26,21 +26,21 @@ def recycled_by(config: RunConfig) -> PromptsByStep | None:
     prompts: dict[int, list[Prompt]] = {}
     for line in read_recycled(folder):
         prompts.setdefault(line.step, []).append(line.prompt)
-    ends_early = config.budget != BudgetConfig()
-    _check(folder, last=max(prompts, default=0), steps=0 if ends_early else config.steps)
+    _check(folder, config, last=max(prompts, default=0))
     return prompts
 
 
-def _check(folder: Path, *, last: int, steps: int) -> None:
+def _check(folder: Path, config: RunConfig, *, last: int) -> None:
     if last == 0:
         raise UserError(
             "the run has kept no recycled prompts",
             where=str(folder / RECYCLED),
             remedy="recycle.prompts_of names a run that went with recycle.answered=false.",
         )
-    if last < steps:
+    # A budget may end the run before the prompts do.
+    if last < config.steps and config.budget == BudgetConfig():
         raise UserError(
-            f"the run has recycled prompts up to step {last}, and {steps} steps are asked for",
+            f"the run has recycled prompts up to step {last}; {config.steps} steps are asked for",
             where=str(folder / RECYCLED),
             remedy=f"Set steps={last}, or go on with that run.",
         )

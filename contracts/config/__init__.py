@@ -15,6 +15,7 @@ from contracts.config.course import (
 )
 from contracts.config.learning import LearnerConfig, TransferConfig
 from contracts.config.rollouts import (
+    CPU_BLOCK,
     GeneratorConfig,
     RecycleConfig,
     ReflectionRewardConfig,
@@ -26,6 +27,7 @@ from contracts.config.tasks import FieldMapping, ModelConfig, TaskConfig, WarmSt
 from contracts.config.watching import GuardAction, GuardConfig, MetricsConfig, Sink
 
 __all__ = [
+    "CPU_BLOCK",
     "BudgetConfig",
     "CheckpointConfig",
     "Count",

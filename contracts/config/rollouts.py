@@ -9,6 +9,10 @@ from pydantic import Field, model_validator
 
 from contracts.config.base import Count, Device, OptionalCount, Seconds, Section, Share
 
+CPU_BLOCK = 32
+"""Tokens of a block of the key-value cache on a CPU: the least that its attention takes. Whole
+blocks alone are shared, and with vLLM's own 128 most prompts were computed for each completion."""
+
 
 class SamplingConfig(Section):
     """How completions are sampled."""

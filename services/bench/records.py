@@ -57,13 +57,22 @@ class Benchmark(Record):
         Raises:
             UserError: ``file`` cannot be written.
         """
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(self.model_dump_json(indent=1) + "\n")
-        except OSError as error:
-            raise UserError(
-                f"cannot be written ({error.strerror})", where=str(file), remedy="name another"
-            ) from error
+        write_record(self, file)
+
+
+def write_record(record: Record, file: Path) -> None:
+    """Write ``record`` as JSON.
+
+    Raises:
+        UserError: ``file`` cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(record.model_dump_json(indent=1) + "\n")
+    except OSError as error:
+        raise UserError(
+            f"cannot be written ({error.strerror})", where=str(file), remedy="name another"
+        ) from error
 
 
 def case(model: str, mix: str, variant: str, unit: str, values: Sequence[float]) -> Case:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contracts.config import RunConfig
-from contracts.errors import UserError
+from services.bench.records import Record, write_record
 from services.plan.inputs import PlanFile
-from services.plan.predict import Layout, Prediction, Record, predict
+from services.plan.predict import Layout, Prediction, predict
 from services.plan.search import Say, propose
 from services.plan.shape import ModelShape
 
@@ -33,13 +33,7 @@ class Answer(Record):
         Raises:
             UserError: ``file`` cannot be written.
         """
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(self.model_dump_json(indent=1) + "\n")
-        except OSError as error:
-            raise UserError(
-                f"cannot be written ({error.strerror})", where=str(file), remedy="name another"
-            ) from error
+        write_record(self, file)
 
 
 def answer(

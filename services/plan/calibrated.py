@@ -10,16 +10,15 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from contracts.config import RunConfig
+from contracts.config import CPU_BLOCK, RunConfig
 from contracts.errors import UserError
+from services.bench.records import Record
 from services.plan.answer import Answer, layout_of
 from services.plan.costs import Load
 from services.plan.inputs import PlanFile
-from services.plan.predict import Prediction, Record, laid_out, simulated, summed_up
+from services.plan.predict import Prediction, laid_out, simulated, summed_up
 from services.plan.workload import Workload
 
-CPU_BLOCK = 128
-"""Tokens of a block of vLLM's cache on a CPU."""
 LEAST = 0.2
 """Processors that are left at the least, whatever others do."""
 

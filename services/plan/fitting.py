@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from contracts.config import RunConfig
+from contracts.config import CPU_BLOCK, RunConfig
 from contracts.types import Objective
-from services.plan.calibrated import CPU_BLOCK, Calibration, GeneratorFit, UpdateFit
+from services.plan.calibrated import Calibration, GeneratorFit, UpdateFit
 from services.plan.costs import Load
 from services.plan.decoding import Sampled, Schedule
 from services.plan.measured import (

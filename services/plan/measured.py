@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter
 
 from contracts.config import RunConfig
 from contracts.types import GroupSummary, Objective
-from services.plan.predict import Record
+from services.bench.records import Record
 
 if TYPE_CHECKING:
     from actors.refs import GroupRef

@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict
-
 from contracts.config import RunConfig
 from contracts.types import Objective
+from services.bench.records import Record
 from services.plan.batches import JUDGED
 from services.plan.costs import Costs
 from services.plan.inputs import OURS, LearnerSpec, PlanFile
@@ -23,12 +22,6 @@ ENOUGH = 8192
 """Completions a step from which on a run is divided into equal parts, of which one is simulated."""
 SETTLING = 2
 """Steps at the start that do not count, besides those in which batches get ahead."""
-
-
-class Record(BaseModel):
-    """A frozen part of a result."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Layout(Record):

