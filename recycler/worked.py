@@ -5,8 +5,8 @@ is done. The examples are computed here, so none can be wrong; verdicts come in 
 mirrored from one wording to the next, so that no verdict is the usual one or the last one. A
 verdict follows the derivation at once: such a model does not copy the proposed number truly
 ("82. 92 is not equal to 92, so it is right"), and what is copied wrong is noise that hides whether
-the verdict was right. Few and short examples, too, because a CPU's attention pays for each token
-of a prompt with every token that it samples.
+the verdict was right. Two examples of each are as good as four (as many verdicts in a box, as many
+groups with both verdicts), and their prompts are most of what a step has to read.
 The request stands once, as a system message: every turn of an example would pay for it again.
 """
 
@@ -93,28 +93,22 @@ _TO_SOLVE = (
 """Examples of each solve wording."""
 
 _TO_JUDGE = (
-    (Sum(12, "+", 5, -1), Sum(29, "+", 8), Sum(31, "-", 6), Sum(14, "+", 27, 10)),
-    (Sum(13, "+", 6), Sum(24, "-", 7, 1), Sum(18, "+", 15, -10), Sum(22, "+", 19)),
+    (Sum(12, "+", 5, -1), Sum(29, "+", 8)),
+    (Sum(13, "+", 6), Sum(24, "-", 7, 1)),
 )
-"""Examples of each pointwise wording: no yes yes no, and its mirror image."""
+"""Examples of each pointwise wording: no yes, and its mirror image."""
 
 _TO_COMPARE = (
-    (
-        *((Sum(8, "+", 5, 1), True), (Sum(21, "-", 7, -2), False)),
-        *((Sum(15, "+", 9, -10), False), (Sum(18, "-", 3, 1), True)),
-    ),
-    (
-        *((Sum(19, "-", 4, 1), False), (Sum(11, "+", 12, -1), True)),
-        *((Sum(26, "-", 8, 10), True), (Sum(7, "+", 16, 2), False)),
-    ),
+    ((Sum(8, "+", 5, 1), True), (Sum(21, "-", 7, -2), False)),
+    ((Sum(19, "-", 4, 1), False), (Sum(11, "+", 12, -1), True)),
 )
-"""Examples of each pairwise wording: A B B A, and its mirror image."""
+"""Examples of each pairwise wording: A B, and its mirror image."""
 
 _TO_REFLECT = (
-    (Sum(14, "+", 8, -1), Sum(27, "-", 5), Sum(9, "+", 16), Sum(33, "-", 8, 2)),
-    (Sum(16, "+", 7), Sum(22, "-", 9, 1), Sum(35, "-", 6, -10), Sum(13, "+", 12)),
+    (Sum(14, "+", 8, -1), Sum(27, "-", 5)),
+    (Sum(16, "+", 7), Sum(22, "-", 9, 1)),
 )
-"""Examples of each reflection wording: wrong right right wrong, and its mirror image."""
+"""Examples of each reflection wording: wrong right, and its mirror image."""
 
 _PROPOSAL = "$question\nProposed answer: $candidate\n"
 
@@ -128,7 +122,7 @@ WORKED: Style = {
             f"worked-point-{n}",
             f"{_PROPOSAL}Correct?",
             _chat(ASK_YES_NO, map(_judged, sums)),
-            version=2,
+            version=3,
         )
         for n, sums in enumerate(_TO_JUDGE, 1)
     ),
@@ -137,7 +131,7 @@ WORKED: Style = {
             f"worked-pair-{n}",
             "$question\nAnswer A: $first\nAnswer B: $second\nWhich is correct?",
             _chat(ASK_A_B, (_paired(sum_, right_first) for sum_, right_first in sums)),
-            version=2,
+            version=3,
         )
         for n, sums in enumerate(_TO_COMPARE, 1)
     ),
@@ -146,7 +140,7 @@ WORKED: Style = {
             f"worked-reflect-{n}",
             f"{_PROPOSAL}Check it.",
             _chat(ASK_ANSWER, map(_reflected, sums)),
-            version=2,
+            version=3,
         )
         for n, sums in enumerate(_TO_REFLECT, 1)
     ),
