@@ -29,7 +29,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -208,6 +208,15 @@ class Run:
     def name(self) -> str:
         """The name of the run: that of its folder."""
         return self.path.resolve().name
+
+    def until(self, step: int) -> Run:
+        """The run as it was after ``step``; that it has ended since is left as it is."""
+        return replace(
+            self,
+            metrics=tuple(record for record in self.metrics if record.step <= step),
+            timing=tuple(record for record in self.timing if record.step <= step),
+            evaluations=tuple(record for record in self.evaluations if record.step <= step),
+        )
 
 
 def read_run(path: Path) -> Run:

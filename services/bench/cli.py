@@ -163,7 +163,8 @@ def plan(  # noqa: PLR0917 (an option each)
     """What the planner has to know of this machine: coevolve plan --calibrate FILE."""
     from rich.console import Console
 
-    from services.plan.scaling import bench_plan, write_record
+    from services.bench.records import write_record
+    from services.plan.scaling import bench_plan
     from services.plan.show import show_calibration
 
     wanted = _scaling(model, ranks, generators, rounds, short)

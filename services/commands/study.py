@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -108,7 +109,19 @@ def status(study: StudyArgument, folder: FolderOption = STUDIES) -> None:
 
 
 @app.command()
-def report(study: StudyArgument, folder: FolderOption = STUDIES) -> None:
+def report(
+    study: StudyArgument,
+    folder: FolderOption = STUDIES,
+    at: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="STEP",
+            help="Read all runs as they were after that step: where other things than steps are "
+            "held equal, the same runs at equal steps. In a folder of its own.",
+        ),
+    ] = None,
+) -> None:
     """Write tables, results, plots and the report of a study, also of one that is not done."""
     from services.study.expand import expand
     from services.study.session import known_study, write_all
@@ -120,6 +133,7 @@ def report(study: StudyArgument, folder: FolderOption = STUDIES) -> None:
             where=str(place.root),
             remedy=f"coevolve study run {study}",
         )
+    place = replace(place, at=at)
     typer.echo(write_all(found, expand(found, place), place))
 
 

@@ -146,19 +146,21 @@ def page(
         short=short_of_budget(found),
         common=common_changes(results),
         notes=found.notes,
-        command=command_of(study, place),
+        commands=commands_of(study, place),
         css=Markup(STYLE.read_text(encoding="utf-8")),
     )
 
 
-def command_of(study: Study, place: Place) -> str:
-    """The command that does the study again, or goes on with it."""
-    words = ["coevolve", "study", "run"]
+def commands_of(study: Study, place: Place) -> list[str]:
+    """The commands that do the study again, or go on with it."""
     shipped = study.name in shipped_names() and not study.force
-    words.append(study.name if shipped else str(place.study))
+    which = [study.name if shipped else str(place.study)]
     if place.root.parent != STUDIES:
-        words += ["--dir", str(place.root.parent)]
-    return shlex.join(words)
+        which += ["--dir", str(place.root.parent)]
+    commands = [["coevolve", "study", "run", *which]]
+    if place.at is not None:
+        commands.append(["coevolve", "study", "report", *which, "--at", str(place.at)])
+    return [shlex.join(command) for command in commands]
 
 
 def run_line(found: Collected, run: Planned, place: Place) -> RunLine:
@@ -185,6 +187,8 @@ def facts(
         if run.summary
     }
     held = ", ".join(f"{amount:,g} {what.replace('_', ' ')}" for what, amount in study.hold.items())
+    if found.at is not None:
+        held = f"{found.at:,} steps; runs are read as they were then"
     all_facts = [
         ("runs", f"{done} of {len(lines)} done"),
         ("seeds", str(len(study.seed_list))),
@@ -234,6 +238,8 @@ def laws(found: Collected) -> list[Law]:
 
 def short_of_budget(found: Collected) -> list[str]:
     """Finished runs that ended by their steps before what is held equal was used up."""
+    if found.at is not None:
+        return []
     held = {what: amount for what, amount in found.study.hold.items() if what != "steps"}
     short = []
     for what, amount in held.items():

@@ -14,6 +14,7 @@
       plots/*.png
       report.html
       machines.json       where it ran
+      at-STEP/            results, table, plots and report of all runs as they were after STEP
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ STUDIES = Path("studies")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The folder of a study."""
+    """The folder of a study. ``at``: the step that its runs are read at; None: their end."""
 
     root: Path
+    at: int | None = None
 
     @property
     def study(self) -> Path:
@@ -46,19 +48,24 @@ class Place:
         return self.root / "runs"
 
     @property
+    def written(self) -> Path:
+        """Where what is written about the runs is."""
+        return self.root if self.at is None else self.root / f"at-{self.at}"
+
+    @property
     def results(self) -> Path:
         """One JSON a configuration."""
-        return self.root / "results"
+        return self.written / "results"
 
     @property
     def plots(self) -> Path:
         """Plots as PNG."""
-        return self.root / "plots"
+        return self.written / "plots"
 
     @property
     def report(self) -> Path:
         """The page."""
-        return self.root / "report.html"
+        return self.written / "report.html"
 
     @property
     def machines(self) -> Path:

@@ -31,13 +31,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Collected:
-    """All that a study has measured so far. ``runs``: by name, as far as they can be read."""
+    """All that a study has measured so far. ``runs``: by name, as far as they can be read.
+
+    ``at``: the step that they are read at, as if they had ended there; None: their end.
+    """
 
     study: Study
     planned: tuple[Planned, ...]
     rows: tuple[Row, ...]
     runs: Mapping[str, Run]
     notes: tuple[str, ...]
+    at: int | None = None
 
     @property
     def configurations(self) -> list[Planned]:
@@ -65,7 +69,11 @@ class Collected:
 
 
 def collect(study: Study, planned: Sequence[Planned], place: Place) -> Collected:
-    """Read every run that is there, of unfinished ones what they have."""
+    """Read every run that is there, of unfinished ones what they have.
+
+    Of a ``place`` with a step the runs are read as they were after it; what has not come that far
+    is left out.
+    """
     runs: dict[str, Run] = {}
     notes: list[str] = []
     for run in planned:
@@ -73,15 +81,20 @@ def collect(study: Study, planned: Sequence[Planned], place: Place) -> Collected
         if not (folder / CONFIG).is_file():
             continue
         try:
-            runs[run.name] = read_run(folder)
+            found = read_run(folder)
         except UserError as error:
             notes.append(str(error))
+            continue
+        if place.at is None:
+            runs[run.name] = found
+        elif len(found.metrics) >= place.at:
+            runs[run.name] = found.until(place.at)
     values = {
         name: [v for measure in study.measure for v in MEASURES[measure].values(run)]
         for name, run in runs.items()
     }
     rows = [row for run in planned for row in _rows(study, run, values)]
-    return Collected(study, tuple(planned), tuple(rows), runs, tuple(notes))
+    return Collected(study, tuple(planned), tuple(rows), runs, tuple(notes), place.at)
 
 
 def _rows(study: Study, run: Planned, values: Mapping[str, Iterable[Value]]) -> Iterator[Row]:
@@ -127,6 +140,6 @@ def write_table(found: Collected, place: Place) -> None:
         "value": pa.array([row.value for row in rows], pa.float64()),
     }
     table = pa.table(columns)
-    place.root.mkdir(parents=True, exist_ok=True)
-    pyarrow.csv.write_csv(table, place.root / "table.csv")
-    pyarrow.parquet.write_table(table, place.root / "table.parquet")
+    place.written.mkdir(parents=True, exist_ok=True)
+    pyarrow.csv.write_csv(table, place.written / "table.csv")
+    pyarrow.parquet.write_table(table, place.written / "table.parquet")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
-from made_studies import make_runs, session, study
+from made_studies import STEPS, make_runs, session, study
 from typer.testing import CliRunner
 
 from services.cli import app
-from services.run_folder import write_atomically
+from services.run_folder import read_run, write_atomically
 from services.study.results import note_machine
 from services.study.session import Session, write_all
 
@@ -150,3 +151,35 @@ def test_a_cluster_needs_folders_that_it_has(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [*words, "--dir", str(tmp_path)])
     assert result.exit_code == 2
     assert "cache_dir=.cache/models" in result.output
+
+
+def test_runs_can_be_read_at_a_step_that_all_have_come_to(tmp_path: Path) -> None:
+    arms = {"policy-only": {}, "spark": {}}
+    hold = {"sampled_tokens": 1_000}
+    ours = session(study(arms=arms, baseline="policy-only", hold=hold), tmp_path)
+    ours.place.root.mkdir(parents=True)
+    write_atomically(ours.place.study, ours.study.text())
+    make_runs(ours)
+    call("report", str(ours.place.root))
+    half = STEPS // 2
+    call("report", str(ours.place.root), "--at", str(half))
+    there = ours.place.root / f"at-{half}"
+    page = (there / "report.html").read_text()
+    assert f"{half} steps; runs are read as they were then" in page
+    assert f"--at {half}" in page
+    early, late = (
+        json.loads((folder / "results" / "spark.json").read_text())["measures"]
+        for folder in (there, ours.place.root)
+    )
+    assert (early["steps"]["run"]["mean"], late["steps"]["run"]["mean"]) == (half, STEPS)
+    run = read_run(ours.place.runs / "spark--0"), read_run(ours.place.runs / "spark--1")
+    then = [e.scores["policy_accuracy"].value for r in run for e in r.evaluations if e.step == half]
+    assert early["solving"]["end"]["mean"] == pytest.approx(sum(then) / 2)
+    assert early["sampled_tokens"]["run"]["mean"] < late["sampled_tokens"]["run"]["mean"]
+
+
+def test_runs_that_have_not_come_to_a_step_are_not_read_there(made: Session) -> None:
+    make_runs(made)
+    call("report", str(made.place.root), "--at", str(STEPS + 1))
+    page = (made.place.root / f"at-{STEPS + 1}" / "report.html").read_text()
+    assert "0 of 12 runs" in page
