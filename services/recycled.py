@@ -38,9 +38,10 @@ def _check(folder: Path, config: RunConfig, *, last: int) -> None:
             remedy="recycle.prompts_of names a run that went with recycle.answered=false.",
         )
     # A budget may end the run before the prompts do.
-    if last < config.steps and config.budget == BudgetConfig():
+    steps = config.steps
+    if last < steps and config.budget == BudgetConfig():
         raise UserError(
-            f"the run has recycled prompts up to step {last}; {config.steps} steps are asked for",
+            f"the run has recycled prompts up to step {last}, and {steps} steps are asked for",
             where=str(folder / RECYCLED),
             remedy=f"Set steps={last}, or go on with that run.",
         )

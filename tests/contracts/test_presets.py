@@ -48,3 +48,8 @@ def test_every_preset_says_what_it_is(name: str) -> None:
     first = (PRESETS / f"{name}.yaml").read_text().splitlines()[0]
     assert first.startswith("# ")
     assert len(first) > 30
+
+
+def test_the_demo_is_spark() -> None:
+    demo, spark = preset("demo"), preset("spark")
+    assert demo.model_copy(update={"name": spark.name}) == spark
