@@ -67,6 +67,7 @@ def finished(head: Head, name: str, steps: int) -> Run:
     return run
 
 
+@pytest.mark.results
 def test_coevolve_submit_runs_the_demo_to_its_end(head: Head) -> None:
     """The preset as it is: it learns all that it is there to show."""
     address = ("--address", head.address)
