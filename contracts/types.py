@@ -224,6 +224,7 @@ class GroupSummary:
 
     prompt_id: str
     task_id: str
+    template: str
     objective: Objective
     label: str
     shown_correct: tuple[bool, ...]
@@ -258,6 +259,7 @@ class GroupSummary:
         return cls(
             prompt_id=group.prompt.id,
             task_id=group.prompt.task.id,
+            template=group.prompt.template,
             objective=group.prompt.objective,
             label=group.prompt.label,
             shown_correct=group.prompt.shown_correct,

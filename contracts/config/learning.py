@@ -51,8 +51,8 @@ class LearnerConfig(Section):
     kl_coefficient: Annotated[float, Field(ge=0)] = 0.0
     """Weight of KL to the frozen initial model. 0 keeps no reference in memory."""
     verdict_balance: Annotated[float, Field(ge=0)] = 1.0
-    """Pull of the judge's verdicts towards as many yes, and as many A, as the labels say: keeps
-    it from answering one and the same whatever it is shown. 0: none."""
+    """Pull of the judge's verdicts on a question, or on a wording, towards as many yes, and as many
+    A, as the labels say: keeps it from answering one and the same whatever it is shown. 0: none."""
     silent_groups: Literal["skip", "train"] = "skip"
     """Groups whose rewards are all equal have no gradient but that of `kl_coefficient`. `train`
     holds the policy to the reference on them too."""

@@ -23,17 +23,24 @@ from learner.samples import samples_of
 SIZE = 8
 
 
-def verdicts(label: str, said: list[str | None], objective=Objective.POINTWISE) -> Group:
+def verdicts(
+    label: str,
+    said: list[str | None],
+    objective=Objective.POINTWISE,
+    *,
+    question: str = "t",
+    wording: str = "test",
+) -> Group:
     """A graded group of verdicts."""
-    task = Task("t", "1+1", "2")
+    task = Task(question, "1+1", "2")
     prompt = Prompt(
-        id=f"{label}-{len(said)}",
+        id=f"{label}-{len(said)}-{question}-{wording}",
         messages=(Message("user", "?"),),
         objective=objective,
         label=label,
         verifier="verdict",
         task=task,
-        template="test",
+        template=wording,
     )
     completions = tuple(
         Completion(
@@ -57,6 +64,10 @@ def leans(*groups: Group, strength: float = 1.0):
     return leans_of([GroupSummary.of(group) for group in groups], strength)
 
 
+def lean_of(group: Group, *groups: Group):
+    return leans(group, *groups).get(group.prompt.id)
+
+
 @pytest.mark.parametrize(
     ("extracted", "side"), [("yes", 1), ("No", -1), ("A", 1), ("B", -1), ("4", 0), (None, 0)]
 )
@@ -72,7 +83,8 @@ def test_verdicts_that_match_their_labels_in_number_are_left_alone():
 
 def test_too_many_yes_are_pulled_back_by_hand():
     groups = verdicts("yes", ["yes"] * 8), verdicts("no", ["yes"] * 6 + ["no", None])
-    lean = leans(*groups)[Objective.POINTWISE]
+    lean = lean_of(*groups)
+    assert lean == lean_of(*groups[::-1])
     # 14 yes and 1 no, where 8 and 7 were asked for.
     assert lean.mean == pytest.approx(13 / 15)
     assert lean.pull == pytest.approx(1 / 15 - 13 / 15)
@@ -100,8 +112,8 @@ def test_kinds_of_verdicts_are_apart_and_strength_0_is_none():
         verdicts("B", ["A", "B"], Objective.PAIRWISE),
     )
     found = leans(*points, *pairs)
-    assert found[Objective.POINTWISE].pull < 0
-    assert found[Objective.PAIRWISE].pull == 0
+    assert [found[group.prompt.id].pull < 0 for group in points] == [True, True]
+    assert [found[group.prompt.id].pull for group in pairs] == [0, 0]
     assert leans(*points, strength=0.0) == {}
 
 
@@ -112,6 +124,35 @@ def test_samples_carry_the_pull():
     with_pull = samples_of(groups[1], config, leans(*groups))
     assert with_pull[0].policy_weights[0] < plain[0].policy_weights[0]
     assert with_pull[7].policy_weights[0] > plain[7].policy_weights[0]
+
+
+def test_verdicts_are_balanced_on_each_question_that_has_both_labels():
+    """Yes to all of one question and no to all of another are as many yes as no."""
+    one = [verdicts(label, ["yes"] * 8, question="q1") for label in ("yes", "no")]
+    two = [verdicts(label, ["no"] * 8, question="q2") for label in ("yes", "no")]
+    found = leans(*one, *two)
+    assert [found[group.prompt.id].pull for group in (*one, *two)] == [-1, -1, 1, 1]
+
+
+def test_verdicts_on_other_questions_are_balanced_on_each_wording():
+    """Which is what keeps "A in one wording, B in the other" from being as good as a balance."""
+    groups = [
+        verdicts(label, [said] * 8, Objective.PAIRWISE, question=label + wording, wording=wording)
+        for wording, said in (("w1", "A"), ("w2", "B"))
+        for label in ("A", "B")
+    ]
+    lone = verdicts("A", ["A"] * 8, Objective.PAIRWISE, question="q", wording="w3")
+    found = leans(*groups, lone)
+    assert [found[group.prompt.id].pull for group in groups] == [-1, -1, 1, 1]
+    # Alone with its label it would be told the label, and no balance.
+    assert lone.prompt.id not in found
+
+
+def test_what_is_left_of_several_wordings_is_balanced_together():
+    left = verdicts("A", ["A"] * 8, Objective.PAIRWISE, question="q1", wording="w1")
+    right = verdicts("B", ["A"] * 8, Objective.PAIRWISE, question="q2", wording="w2")
+    assert lean_of(left, right) == lean_of(right, left)
+    assert lean_of(left, right).pull == -1
 
 
 def blind_judge(strength: float, seed: int, updates: int = 200) -> float:
@@ -145,3 +186,43 @@ def test_a_blind_judge_walks_off_without_the_pull_and_stays_with_it():
 
     assert outside(0.0) >= 6
     assert outside(1.0) == 0
+
+
+def wording_judge(seed: int, *, apart: bool, updates: int = 200) -> list[float]:
+    """Shares of yes in two wordings, of a judge that sees the wording alone.
+
+    ``apart``: whether the pull knows questions and wordings apart, or takes the update as a whole.
+    """
+    draw = np.random.default_rng(seed)
+    logits, first, second = np.zeros(2), np.zeros(2), np.zeros(2)
+    for update in range(1, updates + 1):
+        shares = 1 / (1 + np.exp(-logits))
+        asked = [(place, label) for place in (0, 1) for label in ("yes", "no") * 2]
+        groups = []
+        for number, (place, label) in enumerate(asked):
+            said = ["yes" if u < shares[place] else "no" for u in draw.random(SIZE)]
+            names = {"question": f"{number // 2}", "wording": f"w{place}"} if apart else {}
+            groups.append(verdicts(label, said, **names))
+        found = leans(*groups)
+        gradient = np.zeros(2)
+        for (place, _), group in zip(asked, groups, strict=True):
+            if GroupSummary.of(group).has_signal:
+                advantages = pulled(group_normalised(group.rewards), group, found)
+                yes = np.array([grade.extracted == "yes" for grade in group.grades])
+                gradient[place] += float((advantages * (yes - shares[place])).mean())
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.95 * second + 0.05 * gradient**2
+        scale = np.sqrt(second / (1 - 0.95**update)) + 1e-8
+        logits += 0.25 * first / (1 - 0.9**update) / scale
+    return [float(share) for share in 1 / (1 + np.exp(-logits))]
+
+
+def test_a_judge_that_sees_the_wording_alone_stays_in_the_middle_of_each():
+    """Pulled as a whole it ends with yes to one wording and no to the other: seen on SmolLM2."""
+
+    def outside(apart: bool) -> int:
+        ends = [share for seed in range(8) for share in wording_judge(seed, apart=apart)]
+        return sum(not 0.2 <= share <= 0.8 for share in ends)
+
+    assert outside(apart=False) >= 6
+    assert outside(apart=True) == 0

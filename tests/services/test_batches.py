@@ -29,6 +29,7 @@ def answered(asked: Prompt, *, signal: bool = True) -> GroupRef:
     summary = GroupSummary(
         prompt_id=asked.id,
         task_id=asked.task.id,
+        template="t",
         objective=asked.objective,
         label=asked.label,
         shown_correct=(),

@@ -28,6 +28,7 @@ def ref(name: str, objective: Objective = Objective.SOLVE, version: int = 0) -> 
     summary = GroupSummary(
         prompt_id=name,
         task_id=name,
+        template="t",
         objective=objective,
         label="1",
         shown_correct=(),

@@ -37,6 +37,7 @@ def summary(objective: Objective, rewards: tuple[float, ...], said: str) -> Grou
     return GroupSummary(
         prompt_id=f"{objective}/{rewards}",
         task_id="t",
+        template="t",
         objective=objective,
         label="yes",
         shown_correct=(True,),
