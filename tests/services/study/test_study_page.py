@@ -132,7 +132,7 @@ def test_a_run_that_was_started_otherwise_is_not_gone_on_with(tmp_path: Path) ->
     words = ["run", str(file), "--dir", str(tmp_path), "learner.learning_rate=1", "--dry"]
     result = CliRunner().invoke(app, ["study", *words])
     assert result.exit_code == 2
-    assert "all--0: learner.learning_rate: the run was started with 0.00015" in result.output
+    assert "all--0: learner.learning_rate: the run was started with 0.0001" in result.output
 
 
 def test_the_command_line_shortens_a_study(tmp_path: Path) -> None:
