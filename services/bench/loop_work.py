@@ -77,4 +77,5 @@ def _solve(model: str) -> dict[str, Any]:
         "learner.silent_groups": "train",
         "learner.kl_coefficient": 0.001,
         "learner.learning_rate": 1e-6,
+        "learner.updates_per_step": 1,
     }

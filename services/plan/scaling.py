@@ -84,6 +84,7 @@ class ScalingPlan:
             "learner.threads": 1,
             # The lengths of completions are to stay what they are.
             "learner.learning_rate": 1e-12,
+            "learner.updates_per_step": 1,
             "learner.schedule": "constant",
             "evaluation.every": 0,
             "checkpoints.every": 0,

@@ -32,7 +32,7 @@ set:
   tasks: {{held_out: 64}}
   evaluation: {{tasks: 8, tasks_between: 8, candidates: 2, every: 0, verdicts: 1, greedy: false}}
   checkpoints: {{every: 10, keep: 1}}
-  learner: {{warmup_updates: 1}}
+  learner: {{warmup_updates: 1, updates_per_step: 1}}
   model:
     warm_start: {{clean_steps: 250, sloppy_steps: 30}}
 arms:
