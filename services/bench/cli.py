@@ -163,14 +163,13 @@ def plan(  # noqa: PLR0917 (an option each)
     """What the planner has to know of this machine: coevolve plan --calibrate FILE."""
     from rich.console import Console
 
-    from services.bench.records import write_record
     from services.plan.scaling import bench_plan
     from services.plan.show import show_calibration
 
     wanted = _scaling(model, ranks, generators, rounds, short)
     found = _live(lambda say: bench_plan(wanted, say))
     if json is not None:
-        write_record(found, json)
+        found.write(json)
     show_calibration(found, Console())
 
 

@@ -16,6 +16,20 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def write(self, file: Path) -> None:
+        """Write this as JSON.
+
+        Raises:
+            UserError: ``file`` cannot be written.
+        """
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(self.model_dump_json(indent=1) + "\n")
+        except OSError as error:
+            raise UserError(
+                f"cannot be written ({error.strerror})", where=str(file), remedy="name another"
+            ) from error
+
 
 class Case(Record):
     """What one variant came to: median, least and most of ``n`` values in ``unit``."""
@@ -50,29 +64,6 @@ class Benchmark(Record):
     versions: dict[str, str]
     cases: tuple[Case, ...]
     ratios: tuple[Ratio, ...]
-
-    def write(self, file: Path) -> None:
-        """Write this as JSON.
-
-        Raises:
-            UserError: ``file`` cannot be written.
-        """
-        write_record(self, file)
-
-
-def write_record(record: Record, file: Path) -> None:
-    """Write ``record`` as JSON.
-
-    Raises:
-        UserError: ``file`` cannot be written.
-    """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(record.model_dump_json(indent=1) + "\n")
-    except OSError as error:
-        raise UserError(
-            f"cannot be written ({error.strerror})", where=str(file), remedy="name another"
-        ) from error
 
 
 def case(model: str, mix: str, variant: str, unit: str, values: Sequence[float]) -> Case:

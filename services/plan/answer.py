@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from contracts.config import RunConfig
-from services.bench.records import Record, write_record
+from services.bench.records import Record
 from services.plan.inputs import PlanFile
 from services.plan.predict import Layout, Prediction, predict
 from services.plan.search import Say, propose
@@ -26,14 +25,6 @@ class Answer(Record):
     chosen: tuple[Prediction, ...]
     tried: tuple[Prediction, ...]
     assumed: tuple[str, ...]
-
-    def write(self, file: Path) -> None:
-        """Write this as JSON.
-
-        Raises:
-            UserError: ``file`` cannot be written.
-        """
-        write_record(self, file)
 
 
 def answer(

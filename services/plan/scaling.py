@@ -19,7 +19,7 @@ from contracts.config import RunConfig
 from contracts.errors import UserError
 from contracts.loading import find_config, load_config
 from services.bench.processes import worker
-from services.bench.records import Record, write_record
+from services.bench.records import Record
 from services.bench.surroundings import machine, versions
 from services.machine import cores
 from services.plan.answer import layout_of
@@ -138,14 +138,6 @@ class Comparison(Record):
     points: tuple[PointResult, ...]
     median_error: float
     greatest_error: float
-
-    def write(self, file: Path) -> None:
-        """Write this as JSON.
-
-        Raises:
-            UserError: ``file`` cannot be written.
-        """
-        write_record(self, file)
 
 
 def measure(plan: ScalingPlan, say: Say, *, whole: bool) -> tuple[list[Seen], RunConfig]:

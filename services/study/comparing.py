@@ -144,7 +144,7 @@ def over_steps(found: Collected, measure: Measure) -> list[Line]:
 
 def _course(found: Collected, row: Row) -> float:
     """How far training was when ``row`` was measured: steps, or tokens sampled by then."""
-    if found.at is not None or "sampled_tokens" not in found.study.hold:
+    if "sampled_tokens" not in found.study.hold:
         return row.step
     arm = found.study.arms.get(row.arm)
     name = row.configuration

@@ -187,8 +187,6 @@ def facts(
         if run.summary
     }
     held = ", ".join(f"{amount:,g} {what.replace('_', ' ')}" for what, amount in study.hold.items())
-    if found.at is not None:
-        held = f"{found.at:,} steps; runs are read as they were then"
     all_facts = [
         ("runs", f"{done} of {len(lines)} done"),
         ("seeds", str(len(study.seed_list))),
@@ -238,8 +236,6 @@ def laws(found: Collected) -> list[Law]:
 
 def short_of_budget(found: Collected) -> list[str]:
     """Finished runs that ended by their steps before what is held equal was used up."""
-    if found.at is not None:
-        return []
     held = {what: amount for what, amount in found.study.hold.items() if what != "steps"}
     short = []
     for what, amount in held.items():

@@ -31,17 +31,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Collected:
-    """All that a study has measured so far. ``runs``: by name, as far as they can be read.
-
-    ``at``: the step that they are read at, as if they had ended there; None: their end.
-    """
+    """All that a study has measured so far. ``runs``: by name, as far as they can be read."""
 
     study: Study
     planned: tuple[Planned, ...]
     rows: tuple[Row, ...]
     runs: Mapping[str, Run]
     notes: tuple[str, ...]
-    at: int | None = None
 
     @property
     def configurations(self) -> list[Planned]:
@@ -71,8 +67,8 @@ class Collected:
 def collect(study: Study, planned: Sequence[Planned], place: Place) -> Collected:
     """Read every run that is there, of unfinished ones what they have.
 
-    Of a ``place`` with a step the runs are read as they were after it; what has not come that far
-    is left out.
+    Of a ``place`` with a step the runs are read as they were after it, and steps are what is held
+    equal; what has not come that far is left out.
     """
     runs: dict[str, Run] = {}
     notes: list[str] = []
@@ -94,7 +90,10 @@ def collect(study: Study, planned: Sequence[Planned], place: Place) -> Collected
         for name, run in runs.items()
     }
     rows = [row for run in planned for row in _rows(study, run, values)]
-    return Collected(study, tuple(planned), tuple(rows), runs, tuple(notes), place.at)
+    if place.at is not None:
+        study = study.model_copy(update={"hold": {"steps": place.at}})
+        notes.append(f"Held equal: {place.at:,} steps; runs are read as they were then.")
+    return Collected(study, tuple(planned), tuple(rows), runs, tuple(notes))
 
 
 def _rows(study: Study, run: Planned, values: Mapping[str, Iterable[Value]]) -> Iterator[Row]:

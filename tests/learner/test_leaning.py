@@ -155,56 +155,26 @@ def test_what_is_left_of_several_wordings_is_balanced_together():
     assert lean_of(left, right).pull == -1
 
 
-def blind_judge(strength: float, seed: int, updates: int = 200) -> float:
-    """Share of yes of a judge that sees nothing, after GRPO with Adam on balanced labels."""
-    draw = np.random.default_rng(seed)
-    logit, first, second = 0.0, 0.0, 0.0
-    for update in range(1, updates + 1):
-        share = 1 / (1 + np.exp(-logit))
-        groups = [
-            verdicts(label, ["yes" if u < share else "no" for u in draw.random(SIZE)])
-            for label in ("yes", "no", "yes", "no")
-        ]
-        found = leans(*groups, strength=strength)
-        gradient = 0.0
-        for group in groups:
-            if GroupSummary.of(group).has_signal:
-                advantages = pulled(group_normalised(group.rewards), group, found)
-                yes = np.array([grade.extracted == "yes" for grade in group.grades])
-                gradient += float((advantages * (yes - share)).mean())
-        first = 0.9 * first + 0.1 * gradient
-        second = 0.95 * second + 0.05 * gradient**2
-        scale = np.sqrt(second / (1 - 0.95**update)) + 1e-8
-        logit += 0.25 * first / (1 - 0.9**update) / scale
-    return float(1 / (1 + np.exp(-logit)))
-
-
-def test_a_blind_judge_walks_off_without_the_pull_and_stays_with_it():
-    def outside(strength: float) -> int:
-        ends = [blind_judge(strength, seed) for seed in range(12)]
-        return sum(not 0.3 <= share <= 0.7 for share in ends)
-
-    assert outside(0.0) >= 6
-    assert outside(1.0) == 0
-
-
-def wording_judge(seed: int, *, apart: bool, updates: int = 200) -> list[float]:
-    """Shares of yes in two wordings, of a judge that sees the wording alone.
+def walk(
+    seed: int, *, wordings: int = 1, strength: float = 1.0, apart: bool = False, updates: int = 200
+) -> list[float]:
+    """Shares of yes in each wording, after GRPO with Adam on balanced labels, of a judge that sees
+    the wording and nothing else.
 
     ``apart``: whether the pull knows questions and wordings apart, or takes the update as a whole.
     """
     draw = np.random.default_rng(seed)
-    logits, first, second = np.zeros(2), np.zeros(2), np.zeros(2)
+    logits, first, second = (np.zeros(wordings) for _ in range(3))
     for update in range(1, updates + 1):
         shares = 1 / (1 + np.exp(-logits))
-        asked = [(place, label) for place in (0, 1) for label in ("yes", "no") * 2]
+        asked = [(place, label) for place in range(wordings) for label in ("yes", "no") * 2]
         groups = []
         for number, (place, label) in enumerate(asked):
             said = ["yes" if u < shares[place] else "no" for u in draw.random(SIZE)]
             names = {"question": f"{number // 2}", "wording": f"w{place}"} if apart else {}
             groups.append(verdicts(label, said, **names))
-        found = leans(*groups)
-        gradient = np.zeros(2)
+        found = leans(*groups, strength=strength)
+        gradient = np.zeros(wordings)
         for (place, _), group in zip(asked, groups, strict=True):
             if GroupSummary.of(group).has_signal:
                 advantages = pulled(group_normalised(group.rewards), group, found)
@@ -217,11 +187,20 @@ def wording_judge(seed: int, *, apart: bool, updates: int = 200) -> list[float]:
     return [float(share) for share in 1 / (1 + np.exp(-logits))]
 
 
+def test_a_blind_judge_walks_off_without_the_pull_and_stays_with_it():
+    def outside(strength: float) -> int:
+        ends = [share for seed in range(12) for share in walk(seed, strength=strength)]
+        return sum(not 0.3 <= share <= 0.7 for share in ends)
+
+    assert outside(0.0) >= 6
+    assert outside(1.0) == 0
+
+
 def test_a_judge_that_sees_the_wording_alone_stays_in_the_middle_of_each():
     """Pulled as a whole it ends with yes to one wording and no to the other: seen on SmolLM2."""
 
     def outside(apart: bool) -> int:
-        ends = [share for seed in range(8) for share in wording_judge(seed, apart=apart)]
+        ends = [share for seed in range(8) for share in walk(seed, wordings=2, apart=apart)]
         return sum(not 0.2 <= share <= 0.8 for share in ends)
 
     assert outside(apart=False) >= 6
