@@ -1,7 +1,13 @@
-"""Fixtures that several rooms share: a Ray session, a random tiny model with its tokenizer."""
+"""Fixtures that several rooms share: a Ray session, a random tiny model with its tokenizer.
+
+With ``COEVOLVE_TESTS_UNTIL`` (seconds of the epoch) tests that have not begun by then are skipped
+and say so: where a run of the tests may only take so long, a slow machine does fewer of them.
+"""
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +27,13 @@ TEMPLATE = (
     "{% if message.role == 'assistant' %} <eos>{% endif %} {% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin nothing after the time that was given."""
+    if time.time() > float(os.environ.get("COEVOLVE_TESTS_UNTIL", "inf")):
+        pytest.skip("no time was left for it")
 
 
 @pytest.fixture(scope="module")

@@ -47,10 +47,12 @@ class UpdateFit(Record):
 class Calibration(Record):
     """All that the simulation needs of a machine.
 
-    ``updates``: by ranks; ``broadcasts``: seconds by receivers. ``routing``: seconds of one
-    processor for a completion, beside sampling; ``grading``, ``recycling``, ``bookkeeping``: a
-    batch, a batch, a step. ``run``: the configuration it was measured with. ``load``: processors
-    that others kept busy meanwhile; ``yields``: whether they went first (``nice``), or shared.
+    ``crowd``: by generators that sample at once, what each costs over one alone, which
+    ``generator`` is of. ``updates``: by ranks; ``broadcasts``: seconds by receivers.
+    ``routing``: seconds of one processor for a completion, beside sampling; ``grading``,
+    ``recycling``, ``bookkeeping``: a batch, a batch, a step. ``run``: the configuration it was
+    measured with. ``load``: processors that others kept busy meanwhile; ``yields``: whether they
+    went first (``nice``), or shared.
     """
 
     machine: str
@@ -60,6 +62,7 @@ class Calibration(Record):
     load: float
     yields: bool
     generator: GeneratorFit
+    crowd: dict[int, float]
     updates: dict[int, UpdateFit]
     broadcasts: dict[int, float]
     routing: float
@@ -88,10 +91,12 @@ def read_calibration(file: Path) -> Calibration:
 
 @dataclass(frozen=True)
 class Measured:
-    """Costs of ``calibration``; between numbers of ranks and receivers that were measured, on a
-    straight line over their logarithm. ``load``: processors that others keep busy."""
+    """Costs of ``calibration``; between numbers of generators, ranks and receivers that were
+    measured, on a straight line over their logarithm. ``load``: processors that others keep busy.
+    """
 
     calibration: Calibration
+    generators: int
     ranks: int
     load: float
     slots: int = 1_000_000
@@ -102,6 +107,11 @@ class Measured:
         """All cores; or what others leave, where they go first."""
         cores = float(self.calibration.cores)
         return max(LEAST, cores - self.load) if self.calibration.yields else cores
+
+    @property
+    def crowd(self) -> float:
+        """Cost of a generator over that of one alone."""
+        return between(self.calibration.crowd, self.generators)
 
     @property
     def background(self) -> float:
@@ -120,16 +130,16 @@ class Measured:
 
     def batch(self, sequences: int) -> float:
         """Of a generator."""
-        return self.calibration.generator.sequence * sequences
+        return self.crowd * self.calibration.generator.sequence * sequences
 
     def prefill(self, sequences: int, tokens: int, pairs: float) -> float:  # noqa: ARG002
         """By tokens."""
-        return self.calibration.generator.prompt * tokens
+        return self.crowd * self.calibration.generator.prompt * tokens
 
     def decode(self, running: int, context: float) -> float:  # noqa: ARG002
         """By sequences; contexts are short."""
         fit = self.calibration.generator
-        return fit.step + fit.token * running
+        return self.crowd * (fit.step + fit.token * running)
 
     def update(self, loads: Sequence[Load]) -> float:
         """By the tokens of the rank that has most."""
@@ -177,7 +187,7 @@ def predict_measured(
     calibration: Calibration, config: RunConfig, *, steps: int, seed: int, load: float = 0.0
 ) -> Prediction:
     """A step of ``config`` on the machine of ``calibration``, where others cause ``load``."""
-    costs = Measured(calibration, config.learner.ranks, load)
+    costs = Measured(calibration, config.generators.count, config.learner.ranks, load)
     without = config.model_copy(
         update={"checkpoints": config.checkpoints.model_copy(update={"every": 0})}
     )

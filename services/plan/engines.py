@@ -63,9 +63,11 @@ class Engines:
         """Sample ``groups``; happens when the last one has come. One batch at a time."""
         by_number = {group.number: group for group in groups}
         ends = []
-        for engine, share in zip(self._engines, self._deal(groups), strict=True):
-            if not share:
+        places = dealt([group.prompt for group in groups], len(self._engines), self.config)
+        for engine, place in zip(self._engines, places, strict=True):
+            if not place:
                 continue
+            share = [groups[index] for index in place]
             sequences = [
                 Sampled(group.number, group.prompt, length)
                 for group in share
@@ -75,18 +77,6 @@ class Engines:
             ends.append(engine.ended)
             self._go(engine, sequences, self.costs.batch(len(sequences)), by_number)
         return self.clock.all(ends)
-
-    def _deal(self, groups: Sequence[Group]) -> list[list[Group]]:
-        """Each group to the generator with the fewest tokens expected, long ones first."""
-        sampling = self.config.sampling
-        each = sampling.completions * sampling.max_tokens
-        shares: list[list[Group]] = [[] for _ in self._engines]
-        loads = [(0, index) for index in range(len(self._engines))]
-        for group in sorted(groups, key=lambda g: -g.prompt):
-            load, index = heapq.heappop(loads)
-            shares[index].append(group)
-            heapq.heappush(loads, (load + group.prompt + each, index))
-        return [sorted(share, key=lambda g: g.number) for share in shares]
 
     def _go(
         self, engine: Engine, sequences: list[Sampled], fixed: float, groups: dict[int, Group]
@@ -145,6 +135,19 @@ class Engines:
         self.version, self.paused = version, False
         if self._again is not None:
             self._again.happen()
+
+
+def dealt(prompts: Sequence[int], generators: int, config: RunConfig) -> list[list[int]]:
+    """Which of the groups, whose ``prompts`` have so many tokens, each generator is given: one
+    by one to the one with the fewest tokens expected, long ones first."""
+    each = config.sampling.completions * config.sampling.max_tokens
+    shares: list[list[int]] = [[] for _ in range(generators)]
+    loads = [(0, index) for index in range(generators)]
+    for number in sorted(range(len(prompts)), key=lambda n: -prompts[n]):
+        load, index = heapq.heappop(loads)
+        shares[index].append(number)
+        heapq.heappush(loads, (load + prompts[number] + each, index))
+    return [sorted(share) for share in shares]
 
 
 def take_versions(sequences: Sequence[Sampled], groups: dict[int, Group]) -> None:

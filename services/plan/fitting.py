@@ -20,6 +20,7 @@ from contracts.types import Objective
 from services.plan.calibrated import Calibration, GeneratorFit, UpdateFit
 from services.plan.costs import Load
 from services.plan.decoding import Sampled, Schedule
+from services.plan.engines import dealt
 from services.plan.measured import (
     GroupSeen,
     RunSeen,
@@ -95,6 +96,8 @@ def calibrate(
         raise ValueError("samples, updates, broadcasts and a run of one and one are needed")
     used = [one.usage for one in samples] + [one.usage for one in updates]
     load = median([usage.others / usage.wall for usage in used])
+    alone = [one for one in samples if one.generators == 1]
+    generator = fit_generator(alone, config)
     return Calibration(
         machine=machine,
         versions=versions,
@@ -102,7 +105,11 @@ def calibrate(
         cores=room.cores,
         load=load,
         yields=room.yields,
-        generator=fit_generator(samples, config),
+        generator=generator,
+        crowd={
+            count: fit_crowd([o for o in samples if o.generators == count], generator, config)
+            for count in sorted({one.generators for one in samples})
+        },
         updates={
             ranks: fit_update([one for one in updates if one.ranks == ranks], config)
             for ranks in sorted({one.ranks for one in updates})
@@ -111,13 +118,11 @@ def calibrate(
             receivers: median([one.seconds for one in sends if one.receivers == receivers])
             for receivers in sorted({one.receivers for one in sends})
         },
-        routing=median(
-            [one.usage.driver / _completions(one.groups) for one in samples if one.whole]
-        ),
+        routing=median([one.usage.driver / _completions(one.groups) for one in alone if one.whole]),
         grading=_phase(steps, "grade"),
         recycling=_phase(steps, "recycle"),
         bookkeeping=median([s.seconds - sum(s.phases.get(p, 0.0) for p in PHASES) for s in steps]),
-        workload=workload_of([g for one in samples if one.whole for g in one.groups], steps),
+        workload=workload_of([g for one in alone if one.whole for g in one.groups], steps),
         run=config,
     )
 
@@ -138,6 +143,23 @@ def fit_generator(samples: Sequence[SampleSeen], config: RunConfig) -> Generator
     rows = np.array([_counts(one.groups, config) for one in samples])
     (sequence, step, token, prompt), error = _fit(rows, [one.usage.generators for one in samples])
     return GeneratorFit(sequence=sequence, step=step, token=token, prompt=prompt, error=error)
+
+
+def fit_crowd(samples: Sequence[SampleSeen], fit: GeneratorFit, config: RunConfig) -> float:
+    """Seconds of generators that sample at once over what ``fit`` says of each of them alone.
+
+    Processes beside each other cost each other something (caches, memory); 1 for one of them.
+    """
+    if samples[0].generators == 1:
+        return 1.0
+    costs = np.array([fit.sequence, fit.step, fit.token, fit.prompt])
+    ratios = []
+    for one in samples:
+        places = dealt([group.prompt for group in one.groups], one.generators, config)
+        shares = [[one.groups[index] for index in place] for place in places]
+        said = sum(float(np.dot(_counts(share, config), costs)) for share in shares if share)
+        ratios.append(one.usage.generators / said)
+    return median(ratios)
 
 
 def _counts(groups: Sequence[GroupSeen], config: RunConfig) -> list[float]:

@@ -72,13 +72,14 @@ class Usage(Record):
 
 
 class SampleSeen(Record):
-    """One generator sampled ``groups`` in ``seconds``; not ``whole``: one token of each only."""
+    """``generators`` sampled ``groups`` in ``seconds``; not ``whole``: one token of each only."""
 
     kind: Literal["sample"] = "sample"
     round: int
     groups: tuple[GroupSeen, ...]
     seconds: float
     usage: Usage
+    generators: int = 1
     whole: bool = True
 
 

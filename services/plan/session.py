@@ -69,14 +69,15 @@ def run(work: SessionWork, turns: Turns) -> None:
 
 @dataclass
 class Session:
-    """The running parts. ``controllers``: of the whole loop, by number of generators."""
+    """The running parts. ``controllers``: of the whole loop; these and ``rollouts`` by number of
+    generators. ``short``: one generator, one token of each completion."""
 
     work: SessionWork
     pools: dict[int, GeneratorPool]
     learner: LearnerGroup
     controllers: dict[int, Controller]
     recycler: Recycler
-    rollouts: Rollouts
+    rollouts: dict[int, Rollouts]
     short: Rollouts
     maker: BatchMaker
     watch: Watch
@@ -120,16 +121,16 @@ class Session:
                     recorder=recorder,
                     stop=StopRequest(),
                 )
-            alone = Rollouts(pools[min(pools)], verifiers, config)
+            sampling = {n: Rollouts(pool, verifiers, config) for n, pool in pools.items()}
             yield cls(
                 work=work,
                 pools=pools,
                 learner=learner,
                 controllers=controllers,
                 recycler=recycler,
-                rollouts=alone,
+                rollouts=sampling,
                 short=Rollouts(pools[min(pools)], verifiers, shortened(config)),
-                maker=_maker(first, alone, recycler),
+                maker=_maker(first, sampling[min(pools)], recycler),
                 watch=Watch.of_this_process(),
             )
 
@@ -145,26 +146,34 @@ class Session:
             self._run(generators, staleness, steps=2 if number == 0 else self.work.steps)
 
     def _samples(self) -> list[GroupRef]:
-        """One generator samples batches of several sizes, each with what the one before gave."""
-        self._send(min(self.pools))
+        """One generator samples batches of several sizes, each with what the one before gave; the
+        last one all numbers of generators."""
+        least, *more = sorted(self.pools)
+        self._send(least)
         found: list[GroupRef] = []
         judging: list[Prompt] = []
         for size in self.work.sizes:
             solving = self.maker.solve_prompts(self.number, size, first=self.asked)
             self.asked += size
-            found = self._sample([*solving, *judging])
+            asked = [*solving, *judging]
+            found = self._sample(asked, self.rollouts[least], least)
             for prompts in (solving, judging):
                 if prompts:
-                    self._sample(prompts, whole=False)
+                    self._sample(prompts, self.short, least)
             solved = [g.ref for g in found if g.summary.objective is Objective.SOLVE]
             judging = self.recycler.recycle(solved, self.number)
+        for generators in more:
+            self._send(generators)
+            self._sample(asked, self.rollouts[generators], generators)
         return found
 
-    def _sample(self, prompts: Sequence[Prompt], *, whole: bool = True) -> list[GroupRef]:
-        """Not ``whole``: a token of each completion, to see what prompts take."""
+    def _sample(
+        self, prompts: Sequence[Prompt], rollouts: Rollouts, generators: int
+    ) -> list[GroupRef]:
+        """What ``short`` samples shows what prompts take."""
         clock = PhaseClock()
         with self.watch.over() as watched:
-            groups = (self.rollouts if whole else self.short).sample(
+            groups = rollouts.sample(
                 prompts,
                 completions=self.work.config.sampling.completions,
                 temperature=self.work.config.sampling.temperature,
@@ -179,7 +188,8 @@ class Session:
                 groups=seen(groups),
                 seconds=seconds,
                 usage=watched.usage,
-                whole=whole,
+                generators=generators,
+                whole=rollouts is not self.short,
             ),
         )
         return groups

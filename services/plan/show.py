@@ -109,7 +109,8 @@ def show_calibration(found: Calibration, console: Console) -> None:
     console.print(
         f"a sequence {1e6 * fit.sequence:.0f} us, an engine step {1e3 * fit.step:.2f} ms, a token "
         f"{1e6 * fit.token:.1f} us, of a prompt {1e6 * fit.prompt:.1f} us "
-        f"(error {fit.error:.0%})",
+        f"(error {fit.error:.0%}); times so much with so many generators at once: "
+        + ", ".join(f"{n}: {times:.2f}" for n, times in found.crowd.items()),
         highlight=False,
     )
     for ranks, update in found.updates.items():

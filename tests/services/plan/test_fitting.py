@@ -19,6 +19,7 @@ from services.plan.calibrated import (
     read_calibration,
 )
 from services.plan.decoding import Sampled, Schedule
+from services.plan.engines import dealt
 from services.plan.fitting import Counting, Room, calibrate
 from services.plan.inputs import load_plan
 from services.plan.measured import (
@@ -139,6 +140,29 @@ def test_constants_are_found_again(calibration: Calibration):
     assert calibration.workload.solve.groups == 8
     assert calibration.workload.solve.completion.average == pytest.approx(27, abs=2)
     assert calibration.load == 0
+
+
+def test_what_generators_cost_each_other_is_found_again(found: list[Seen]):
+    made = groups(8, np.random.default_rng(2))
+    shares = [[made[index] for index in place] for place in dealt([g.prompt for g in made], 4, RUN)]
+    seconds = 1.3 * sum(sampling(tuple(share)) for share in shares)
+    beside = SampleSeen(
+        round=1, groups=made, seconds=1, generators=4, usage=usage(1, generators=seconds, driver=9)
+    )
+    four = calibrate([*found, beside], RUN, machine="a machine", versions={}, room=Room(16))
+    assert four.crowd == {1: 1.0, 4: pytest.approx(1.3)}
+    # What is of one generator alone is not taken of them.
+    assert four.routing == pytest.approx(1e-4)
+
+    def predicted(generators: int, crowd: dict[int, float]) -> float:
+        laid = laid_out(RUN, layout_of(RUN, generators, 1))
+        of = four.model_copy(update={"crowd": crowd})
+        return predict_measured(of, laid, steps=10, seed=0).phases["generate"]
+
+    assert predicted(4, four.crowd) == pytest.approx(1.3 * predicted(4, {1: 1.0}), rel=0.02)
+    # Half as crowded with two, and with one nothing is different.
+    assert predicted(2, four.crowd) == pytest.approx(1.15 * predicted(2, {1: 1.0}), rel=0.02)
+    assert predicted(1, four.crowd) == pytest.approx(predicted(1, {1: 1.0}))
 
 
 def test_what_was_calibrated_on_is_predicted(calibration: Calibration, found: list[Seen]):
