@@ -35,6 +35,7 @@ SHORTER: dict[tuple[str, ...], tuple[str, ...]] = {
     ("coevolve", "train", "smollm2"): SMALL_RUN,
     ("coevolve", "train"): (*SMALL_RUN, *LITTLE_WARM_START),
     ("coevolve", "eval"): ("--limit", "2", "--samples", "2", "--rounds", "2", "--repeats", "1"),
+    ("coevolve", "study", "report"): ("--at", "1"),
     ("coevolve", "study", "run"): ("--seeds", "1", *SMALL_RUN, *LITTLE_WARM_START),
     ("coevolve", "plan"): (),
     # One seed of it takes minutes, and is the whole of tests/e2e/test_chaos.py.
