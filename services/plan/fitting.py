@@ -92,11 +92,11 @@ def calibrate(
         if isinstance(one, RunSeen) and one.point == (1, 1, 0)
         for step in one.steady
     ]
-    if not (samples and updates and sends and steps):
+    alone = [one for one in samples if one.generators == 1]
+    if not (alone and updates and sends and steps):
         raise ValueError("samples, updates, broadcasts and a run of one and one are needed")
     used = [one.usage for one in samples] + [one.usage for one in updates]
     load = median([usage.others / usage.wall for usage in used])
-    alone = [one for one in samples if one.generators == 1]
     generator = fit_generator(alone, config)
     return Calibration(
         machine=machine,
