@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from contracts.config import RunConfig
+from learner.packing import balance
 from services.plan.batches import Group
 from services.plan.costs import Costs
 from services.plan.decoding import Sampled, Schedule
@@ -138,16 +138,10 @@ class Engines:
 
 
 def dealt(prompts: Sequence[int], generators: int, config: RunConfig) -> list[list[int]]:
-    """Which of the groups, whose ``prompts`` have so many tokens, each generator is given: one
-    by one to the one with the fewest tokens expected, long ones first."""
+    """Which of the groups, whose ``prompts`` have so many tokens, each generator is given: by the
+    tokens that are expected of them."""
     each = config.sampling.completions * config.sampling.max_tokens
-    shares: list[list[int]] = [[] for _ in range(generators)]
-    loads = [(0, index) for index in range(generators)]
-    for number in sorted(range(len(prompts)), key=lambda n: -prompts[n]):
-        load, index = heapq.heappop(loads)
-        shares[index].append(number)
-        heapq.heappush(loads, (load + prompts[number] + each, index))
-    return [sorted(share) for share in shares]
+    return balance([prompt + each for prompt in prompts], generators)
 
 
 def take_versions(sequences: Sequence[Sampled], groups: dict[int, Group]) -> None:

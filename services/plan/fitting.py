@@ -106,9 +106,10 @@ def calibrate(
         load=load,
         yields=room.yields,
         generator=generator,
-        crowd={
+        crowd={1: 1.0}
+        | {
             count: fit_crowd([o for o in samples if o.generators == count], generator, config)
-            for count in sorted({one.generators for one in samples})
+            for count in sorted({one.generators for one in samples} - {1})
         },
         updates={
             ranks: fit_update([one for one in updates if one.ranks == ranks], config)
@@ -148,10 +149,8 @@ def fit_generator(samples: Sequence[SampleSeen], config: RunConfig) -> Generator
 def fit_crowd(samples: Sequence[SampleSeen], fit: GeneratorFit, config: RunConfig) -> float:
     """Seconds of generators that sample at once over what ``fit`` says of each of them alone.
 
-    Processes beside each other cost each other something (caches, memory); 1 for one of them.
+    Processes beside each other cost each other something (caches, memory).
     """
-    if samples[0].generators == 1:
-        return 1.0
     costs = np.array([fit.sequence, fit.step, fit.token, fit.prompt])
     ratios = []
     for one in samples:
