@@ -132,9 +132,10 @@ def show_calibration(found: Calibration, console: Console) -> None:
 def show_comparison(found: Comparison, console: Console) -> None:
     """Print measured and predicted steps side by side."""
     show_calibration(found.calibration, console)
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    heads = ("generators", "ranks", "stale", "measured, s", "least", "most", "predicted, s",
-             "error", "learner idle", "predicted", "others, cores", "")  # fmt: skip
+    # All of it in 80 columns.
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+    heads = ("gen.", "ranks", "stale", "s/step", "least", "most", "predicted", "error",
+             "learner idle", "predicted", "others")  # fmt: skip
     for head in heads:
         table.add_column(head, justify="right")
     for one in found.points:
@@ -146,15 +147,14 @@ def show_comparison(found: Comparison, console: Console) -> None:
             f"{min(one.rounds):.3f}",
             f"{max(one.rounds):.3f}",
             f"{one.predicted:.3f}",
-            f"{one.error:+.0%}",
+            "fitted" if one.calibrated else f"{one.error:+.0%}",
             f"{one.idle['learner']:.0%}",
             f"{one.predicted_idle['learner']:.0%}",
             f"{one.load:.2f}",
-            "calibrated on" if one.calibrated else "",
         )
     console.print(table)
     console.print(
-        f"error of the others: median {found.median_error:.1%}, "
+        f"error of those that were not fitted: median {found.median_error:.1%}, "
         f"greatest {found.greatest_error:.1%}",
         highlight=False,
     )

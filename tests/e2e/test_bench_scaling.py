@@ -26,7 +26,7 @@ def coevolve(*arguments: str) -> str:
 def test_runs_are_measured_beside_what_is_predicted(tmp_path: Path) -> None:
     file, lines = tmp_path / "scaling.json", tmp_path / "lines.jsonl"
     said = coevolve("bench", "scaling", "--short", "--json", str(file), "--lines", str(lines))
-    assert "error of the others: median" in said
+    assert "error of those that were not fitted: median" in said
     result = Comparison.model_validate_json(file.read_text())
     assert [one.point for one in result.points] == [(1, 1, 0), (1, 1, 1), (2, 1, 0), (2, 1, 1)]
     assert [one.calibrated for one in result.points] == [True, False, False, False]
