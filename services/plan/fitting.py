@@ -23,6 +23,7 @@ from services.plan.decoding import Sampled, Schedule
 from services.plan.engines import dealt
 from services.plan.measured import (
     GroupSeen,
+    MachineSeen,
     RunSeen,
     SampleSeen,
     Seen,
@@ -58,22 +59,7 @@ class Counting:
         return self.step + self.token * running
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """``cores`` of a machine, and whether others went first (``yields``) or shared them."""
-
-    cores: int
-    yields: bool = False
-
-
-def calibrate(
-    found: Sequence[Seen],
-    config: RunConfig,
-    *,
-    machine: str,
-    versions: dict[str, str],
-    room: Room,
-) -> Calibration:
+def calibrate(found: Sequence[Seen], config: RunConfig) -> Calibration:
     """The constants that ``found`` comes to; the first round of each session does not count.
 
     Of whole runs, only the steps of one generator and one rank that take turns are used, for what
@@ -93,18 +79,20 @@ def calibrate(
         for step in one.steady
     ]
     alone = [one for one in samples if one.generators == 1]
-    if not (alone and updates and sends and steps):
-        raise ValueError("samples, updates, broadcasts and a run of one and one are needed")
+    places = [one for one in found if isinstance(one, MachineSeen)]
+    if not (places and alone and updates and sends and steps):
+        raise ValueError("machine, samples, updates, broadcasts and a run of 1 and 1 are needed")
+    place = places[0]
     used = [one.usage for one in samples] + [one.usage for one in updates]
     load = median([usage.others / usage.wall for usage in used])
     generator = fit_generator(alone, config)
     return Calibration(
-        machine=machine,
-        versions=versions,
+        machine=place.machine,
+        versions=place.versions,
         model=config.model.name,
-        cores=room.cores,
+        cores=place.cores,
         load=load,
-        yields=room.yields,
+        yields=place.yields,
         generator=generator,
         crowd={1: 1.0}
         | {

@@ -71,6 +71,18 @@ class Usage(Record):
     others: float
 
 
+class MachineSeen(Record):
+    """Where it was measured: ``cores`` of a machine, and whether others went first (``yields``) or
+    shared them."""
+
+    kind: Literal["machine"] = "machine"
+    round: int = 0
+    machine: str
+    versions: dict[str, str]
+    cores: int
+    yields: bool = False
+
+
 class SampleSeen(Record):
     """``generators`` sampled ``groups`` in ``seconds``; not ``whole``: one token of each only."""
 
@@ -136,7 +148,7 @@ class RunSeen(Record):
         return self.steps[self.staleness : len(self.steps) - self.staleness]
 
 
-Seen: TypeAlias = SampleSeen | UpdateSeen | SendSeen | RunSeen
+Seen: TypeAlias = MachineSeen | SampleSeen | UpdateSeen | SendSeen | RunSeen
 _ADAPTER: TypeAdapter[Seen] = TypeAdapter(Annotated[Seen, Field(discriminator="kind")])
 
 

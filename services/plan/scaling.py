@@ -24,8 +24,15 @@ from services.bench.surroundings import machine, versions
 from services.machine import cores
 from services.plan.answer import layout_of
 from services.plan.calibrated import Calibration, predict_measured
-from services.plan.fitting import PHASES, Room, calibrate
-from services.plan.measured import RunSeen, Seen, SessionWork, read_seen
+from services.plan.fitting import PHASES, calibrate
+from services.plan.measured import (
+    MachineSeen,
+    RunSeen,
+    Seen,
+    SessionWork,
+    read_seen,
+    write_seen,
+)
 from services.plan.predict import laid_out
 
 PRESETS = {"tiny": "demo", "smollm2": "smollm2"}
@@ -180,6 +187,7 @@ def build(config: RunConfig, say: Say) -> None:
 def session(work: SessionWork, plan: ScalingPlan, folder: Path, say: Say) -> list[Seen]:
     """One session in a process of its own; its first round is a warm-up."""
     rounds, done = plan.rounds, 0
+    write_seen(work.file, here())
     with ExitStack() as stack:
         say(f"{work}: starting {len(work.generators)} pools of generators")
         log = folder / f"{work.file.stem}.log"
@@ -193,6 +201,13 @@ def session(work: SessionWork, plan: ScalingPlan, folder: Path, say: Say) -> lis
                 done = keep(work.file, plan.lines, done)
         one.end()
     return read_seen(work.file)
+
+
+def here() -> MachineSeen:
+    """This machine, as it is now."""
+    # Others have the default priority, most of them.
+    yields = os.nice(0) > 0
+    return MachineSeen(machine=machine(), versions=versions(PACKAGES), cores=cores(), yields=yields)
 
 
 def keep(file: Path, lines: Path, done: int) -> int:
@@ -210,7 +225,7 @@ def bench_plan(plan: ScalingPlan, say: Say) -> Calibration:
         UserError, BenchError, DeadlineError: see ``measure``.
     """
     found, config = measure(plan, say, whole=False)
-    return _calibration(found, config)
+    return calibrate(found, config)
 
 
 def bench_scaling(plan: ScalingPlan, say: Say) -> Comparison:
@@ -220,7 +235,7 @@ def bench_scaling(plan: ScalingPlan, say: Say) -> Comparison:
         UserError, BenchError, DeadlineError: see ``measure``.
     """
     found, config = measure(plan, say, whole=True)
-    return compare(found, _calibration(found, config), steps=plan.simulated)
+    return compare(found, calibrate(found, config), steps=plan.simulated)
 
 
 def compare_again(plan: ScalingPlan, lines: Path) -> Comparison:
@@ -231,19 +246,13 @@ def compare_again(plan: ScalingPlan, lines: Path) -> Comparison:
     """
     try:
         found = read_seen(lines)
-        return compare(found, _calibration(found, plan.config(1, Path())), steps=plan.simulated)
+        return compare(found, calibrate(found, plan.config(1, Path())), steps=plan.simulated)
     except (OSError, ValueError) as error:
         raise UserError(
             "no measurements that can be compared",
             where=str(lines),
             remedy="coevolve bench scaling --lines FILE keeps them.",
         ) from error
-
-
-def _calibration(found: Sequence[Seen], config: RunConfig) -> Calibration:
-    # Others have the default priority, most of them.
-    room = Room(cores(), yields=os.nice(0) > 0)
-    return calibrate(found, config, machine=machine(), versions=versions(PACKAGES), room=room)
 
 
 def compare(found: Sequence[Seen], calibration: Calibration, *, steps: int) -> Comparison:

@@ -20,10 +20,11 @@ from services.plan.calibrated import (
 )
 from services.plan.decoding import Sampled, Schedule
 from services.plan.engines import dealt
-from services.plan.fitting import Counting, Room, calibrate
+from services.plan.fitting import Counting, calibrate
 from services.plan.inputs import load_plan
 from services.plan.measured import (
     GroupSeen,
+    MachineSeen,
     RunSeen,
     SampleSeen,
     Seen,
@@ -73,7 +74,7 @@ def usage(wall: float, **used: float) -> Usage:
 
 def measurements() -> list[Seen]:
     random = np.random.default_rng(0)
-    found: list[Seen] = []
+    found: list[Seen] = [MachineSeen(machine="a machine", versions={}, cores=2)]
     for number in (0, 1, 2):
         # The first round does not count: it is ten times as slow.
         slow = 10.0 if number == 0 else 1.0
@@ -124,7 +125,7 @@ def found() -> list[Seen]:
 
 @pytest.fixture(scope="module")
 def calibration(found: list[Seen]) -> Calibration:
-    return calibrate(found, RUN, machine="a machine", versions={}, room=Room(2))
+    return calibrate(found, RUN)
 
 
 def test_constants_are_found_again(calibration: Calibration):
@@ -146,10 +147,11 @@ def test_what_generators_cost_each_other_is_found_again(found: list[Seen]):
     made = groups(8, np.random.default_rng(2))
     shares = [[made[index] for index in place] for place in dealt([g.prompt for g in made], 4, RUN)]
     seconds = 1.3 * sum(sampling(tuple(share)) for share in shares)
+    wide = MachineSeen(machine="wide", versions={}, cores=16)
     beside = SampleSeen(
         round=1, groups=made, seconds=1, generators=4, usage=usage(1, generators=seconds, driver=9)
     )
-    four = calibrate([*found, beside], RUN, machine="a machine", versions={}, room=Room(16))
+    four = calibrate([wide, *found[1:], beside], RUN)
     assert four.crowd == {1: 1.0, 4: pytest.approx(1.3)}
     # What is of one generator alone is not taken of them.
     assert four.routing == pytest.approx(1e-4)
@@ -227,7 +229,7 @@ def test_what_others_do_is_not_put_down_to_costs(calibration: Calibration):
         for g in (groups(8, random), groups(16, random), groups(32, random))
     ]  # fmt: skip
     everything = [one for one in measurements() if not isinstance(one, UpdateSeen)] + four
-    fit = calibrate(everything, RUN, machine="", versions={}, room=Room(2)).updates[4]
+    fit = calibrate(everything, RUN).updates[4]
     assert (fit.fixed, fit.token) == pytest.approx((FIXED, FORWARDED))
 
 
@@ -237,5 +239,7 @@ def test_kept_measurements_are_compared_again(found: list[Seen], tmp_path: Path)
         write_seen(file, one)
     again = compare_again(ScalingPlan(tasks=8, simulated=10), file)
     assert [one.generators for one in again.points] == [1, 2]
+    # It is of the machine that measured, not of the one that reads.
+    assert (again.machine, again.calibration.cores) == ("a machine", 2)
     with pytest.raises(UserError, match="no measurements"):
         compare_again(ScalingPlan(), tmp_path / "nothing.jsonl")
