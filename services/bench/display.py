@@ -4,18 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 from rich.console import Console
 from rich.table import Table
 
 from services.bench.records import Benchmark
 
+BETWEEN = 10.0
+"""Seconds between lines where they are not shown in place of each other."""
+
 
 @contextmanager
 def live_line(console: Console) -> Iterator[Callable[[str], None]]:
-    """A function that shows a line in place of the one before; nothing but at a terminal."""
-    with console.status("starting") as status:
-        yield status.update
+    """A function that shows how it goes: at a terminal in place of what it showed before, in a log
+    as a line now and then, and none of what is soon over."""
+    if console.is_terminal:
+        with console.status("starting") as status:
+            yield status.update
+        return
+    last = monotonic()
+
+    def tell(message: str) -> None:
+        nonlocal last
+        now = monotonic()
+        if now - last >= BETWEEN:
+            last = now
+            console.print(message, highlight=False)
+
+    yield tell
 
 
 def show(result: Benchmark, console: Console) -> None:
