@@ -16,6 +16,9 @@ from ray._private import ray_constants
 from contracts.errors import DeadlineError, UserError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+STARTS = 3
+START_SECONDS = 30
+"""That Ray waits by itself for a node of its own, each time."""
 CONNECT_SECONDS = 90.0
 LOCAL_CPUS = 64
 """Logical CPUs of a local session: a laptop's actors share cores on purpose, and Ray's
@@ -76,17 +79,29 @@ def _start_local(options: dict[str, Any]) -> None:
     """
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with _loopback():
-        # A cluster that somebody else has started on this machine is left alone.
-        ray.init(
-            address="local",
-            num_cpus=LOCAL_CPUS,
-            num_gpus=_usable_gpus(),
-            include_dashboard=False,
-            **options,
-        )
+        _start({**options, "num_cpus": LOCAL_CPUS, "num_gpus": _usable_gpus()})
     for number, handler in handlers.items():
         signal.signal(number, handler)
     _keep_token_to_ourselves()
+
+
+def _start(options: dict[str, Any]) -> None:
+    """``ray.init``, again where a busy machine was too slow for Ray."""
+    failure: Exception | None = None
+    for _ in range(STARTS):
+        try:
+            # A cluster that somebody else has started on this machine is left alone.
+            ray.init(address="local", include_dashboard=False, **options)
+        except Exception as error:  # Ray raises no class of its own
+            if "timed out during startup" not in str(error):
+                raise
+            failure = error
+            ray.shutdown()
+        else:
+            return
+    raise DeadlineError(
+        f"Ray to start on this machine, which is too busy ({STARTS} tries)", STARTS * START_SECONDS
+    ) from failure
 
 
 def _usable_gpus() -> int | None:
