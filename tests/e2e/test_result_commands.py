@@ -37,6 +37,12 @@ SHORTER: dict[tuple[str, ...], tuple[str, ...]] = {
     ("coevolve", "eval"): ("--limit", "2", "--samples", "2", "--rounds", "2", "--repeats", "1"),
     ("coevolve", "study", "report"): ("--at", "1"),
     ("coevolve", "study", "run"): ("--seeds", "1", *SMALL_RUN, *LITTLE_WARM_START),
+    # Ten arms are ten starts of Ray, twenty minutes where other work goes on; a study needs two.
+    ("coevolve", "study", "run", "coevolution"): (
+        *("--seeds", "1", "--arms", "policy-only,spark"),
+        *SMALL_RUN,
+        *LITTLE_WARM_START,
+    ),
     ("coevolve", "plan"): (),
     # One seed of it takes minutes, and is the whole of tests/e2e/test_chaos.py.
     ("python", "tests/e2e/chaos_run.py"): ("--seeds", "0"),
