@@ -68,7 +68,8 @@ def calibrate(found: Sequence[Seen], config: RunConfig) -> Calibration:
     Raises:
         ValueError: something was not measured.
     """
-    counted = [one for one in found if one.round]
+    places = [one for one in found if isinstance(one, MachineSeen)]
+    counted = [one for one in found if not isinstance(one, MachineSeen) and one.round]
     samples = [one for one in counted if isinstance(one, SampleSeen)]
     updates = [one for one in counted if isinstance(one, UpdateSeen)]
     sends = [one for one in counted if isinstance(one, SendSeen)]
@@ -79,7 +80,6 @@ def calibrate(found: Sequence[Seen], config: RunConfig) -> Calibration:
         for step in one.steady
     ]
     alone = [one for one in samples if one.generators == 1]
-    places = [one for one in found if isinstance(one, MachineSeen)]
     if not (places and alone and updates and sends and steps):
         raise ValueError("machine, samples, updates, broadcasts and a run of 1 and 1 are needed")
     place = places[0]

@@ -76,7 +76,6 @@ class MachineSeen(Record):
     shared them."""
 
     kind: Literal["machine"] = "machine"
-    round: int = 0
     machine: str
     versions: dict[str, str]
     cores: int

@@ -34,9 +34,7 @@ def test_runs_are_measured_beside_what_is_predicted(tmp_path: Path) -> None:
         assert one.measured > 0
         assert one.predicted > 0
     assert set(result.calibration.broadcasts) == {1, 2}
-    assert {one.kind for one in read_seen(lines)} == {
-        *("machine", "sample", "update", "send", "run"),
-    }
+    assert {one.kind for one in read_seen(lines)} == {"machine", "sample", "update", "send", "run"}
     # What the run of one and one was calibrated on, it is predicted to take, give or take.
     alone = result.points[0]
     assert alone.predicted == pytest.approx(alone.measured, rel=0.5)

@@ -28,6 +28,7 @@ SMALL_RUN = (
     "generators.kv_cache_gib=0.25",
 )
 LITTLE_WARM_START = ("model.warm_start.clean_steps=60", "model.warm_start.sloppy_steps=10")
+SMALL_STUDY = ("--seeds", "1", *SMALL_RUN, *LITTLE_WARM_START)
 
 SHORTER: dict[tuple[str, ...], tuple[str, ...]] = {
     ("coevolve", "bench"): ("--short",),
@@ -36,13 +37,9 @@ SHORTER: dict[tuple[str, ...], tuple[str, ...]] = {
     ("coevolve", "train"): (*SMALL_RUN, *LITTLE_WARM_START),
     ("coevolve", "eval"): ("--limit", "2", "--samples", "2", "--rounds", "2", "--repeats", "1"),
     ("coevolve", "study", "report"): ("--at", "1"),
-    ("coevolve", "study", "run"): ("--seeds", "1", *SMALL_RUN, *LITTLE_WARM_START),
+    ("coevolve", "study", "run"): SMALL_STUDY,
     # Ten arms are ten starts of Ray, twenty minutes where other work goes on; a study needs two.
-    ("coevolve", "study", "run", "coevolution"): (
-        *("--seeds", "1", "--arms", "policy-only,spark"),
-        *SMALL_RUN,
-        *LITTLE_WARM_START,
-    ),
+    ("coevolve", "study", "run", "coevolution"): ("--arms", "policy-only,spark", *SMALL_STUDY),
     ("coevolve", "plan"): (),
     # One seed of it takes minutes, and is the whole of tests/e2e/test_chaos.py.
     ("python", "tests/e2e/chaos_run.py"): ("--seeds", "0"),
