@@ -11,41 +11,52 @@ from numpy.typing import ArrayLike, NDArray
 from contracts.config import LearnerConfig
 from contracts.types import Completion, Generation, Group, Objective, Sample
 from learner.advantages import advantages_of
-from learner.leaning import Leans, pulled
+from learner.leaning import JUDGING, Leans, pulled
 
 
 def samples_of(group: Group, config: LearnerConfig, leans: Leans | None = None) -> list[Sample]:
     """The samples of a graded group: every token carries its completion's advantage.
 
+    In a judge's completion the token k places before the end carries
+    ``judge_discount ** k`` of it, the discounted return of a reward that comes at the end
+    (Sutton and Barto, Reinforcement Learning, 2nd edition, eq. 3.8).
+
     Args:
         group: a prompt, its completions and their grades. Completions without a token are
             left out of the result, but their reward counts in the advantage.
-        config: names the advantage estimator.
+        config: names the advantage estimator, and the discount.
         leans: of the verdicts of the whole update; see ``learner.leaning``.
 
     Raises:
         UserError: the estimator is unknown, or did not give a finite number for each reward.
     """
     advantages = pulled(advantages_of(group.rewards, config.advantage), group, leans or {})
+    discount = config.judge_discount if group.prompt.objective in JUDGING else 1.0
     return [
-        _sampled(group, completion, advantage=float(advantage), kl=1.0)
+        _sampled(group, completion, advantage=float(advantage), kl=1.0, discount=discount)
         for completion, advantage in zip(group.completions, advantages, strict=True)
         if len(completion.tokens)
     ]
 
 
 def _sampled(
-    source: Group | Generation, completion: Completion, *, advantage: float, kl: float
+    source: Group | Generation,
+    completion: Completion,
+    *,
+    advantage: float,
+    kl: float,
+    discount: float = 1.0,
 ) -> Sample:
-    """One completion of ``source``, its tokens weighted alike."""
+    """One completion of ``source``, its tokens weighted alike but for the discount."""
     length = len(completion.tokens)
+    before_end = np.arange(length - 1, -1, -1)
     return Sample(
         group=source.prompt.id,
         objective=source.prompt.objective,
         prompt_tokens=source.prompt_tokens,
         tokens=completion.tokens,
         logprobs=completion.logprobs,
-        policy_weights=np.full(length, advantage, dtype=np.float32),
+        policy_weights=(advantage * discount**before_end).astype(np.float32),
         supervised_weights=np.zeros(length, dtype=np.float32),
         kl_weights=np.full(length, kl, dtype=np.float32),
         version=completion.oldest_version,

@@ -53,6 +53,10 @@ class LearnerConfig(Section):
     verdict_balance: Annotated[float, Field(ge=0)] = 1.0
     """Pull of the judge's verdicts on a question, or on a wording, towards as many yes, and as many
     A, as the labels say: keeps it from answering one and the same whatever it is shown. 0: none."""
+    judge_discount: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Discount of a verdict's advantage, per token before the end. Below 1 the verdict is trained
+    more than the derivation before it, for which a reward that hardly depends on it is noise: for
+    models that do not judge yet. 1: all tokens alike, so that reasoning is trained too."""
     silent_groups: Literal["skip", "train"] = "skip"
     """Groups whose rewards are all equal have no gradient but that of `kl_coefficient`. `train`
     holds the policy to the reference on them too."""
