@@ -7,8 +7,6 @@ verdict follows the derivation at once: such a model does not copy the proposed 
 ("82. 92 is not equal to 92, so it is right"), and what is copied wrong is noise that hides whether
 the verdict was right. Two examples of each are as good as four (as many verdicts in a box, as many
 groups with both verdicts), and their prompts are most of what a step has to read.
-A judge is shown the answer before the question: with the number last, it copies that number into
-its derivation ("6 + 12 = 78") instead of adding, and then nothing tells right from wrong.
 The request stands once, as a system message: every turn of an example would pay for it again.
 """
 
@@ -69,8 +67,7 @@ def _proposed(sum_: Sum) -> str:
 
 def _judged(sum_: Sum) -> tuple[str, str]:
     verdict = "No" if sum_.off else "Yes"
-    question = f"Is it {sum_.proposed}? What is {sum_.terms}?"
-    return question, f"{sum_.terms} = {sum_.value}. {_box(verdict)}"
+    return f"{_proposed(sum_)}\nCorrect?", f"{sum_.terms} = {sum_.value}. {_box(verdict)}"
 
 
 def _reflected(sum_: Sum) -> tuple[str, str]:
@@ -123,9 +120,9 @@ WORKED: Style = {
     Objective.POINTWISE: tuple(
         PromptTemplate(
             f"worked-point-{n}",
-            "Is it $candidate? $question",
+            f"{_PROPOSAL}Correct?",
             _chat(ASK_YES_NO, map(_judged, sums)),
-            version=4,
+            version=3,
         )
         for n, sums in enumerate(_TO_JUDGE, 1)
     ),
