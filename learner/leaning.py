@@ -10,6 +10,12 @@ mean over all verdicts it is taken of. The same holds for A and B.
 It is taken of sets of verdicts as small as both labels allow: those on one question, else those on
 one wording, else all that are left. Over a whole update it can be fooled, and was: yes to all in
 one wording and no to all in its mirror image are as many yes as no.
+
+``learner.verdict_centring`` goes further, for models that do not judge yet. What of the advantages
+of a set a verdict's side alone explains (their regression on it) is taken out of them, so that
+right and wrong answers push apart and nothing else pushes the share of yes; and the pull is
+the gradient of the cross-entropy between that share and the labels' in place of the square, which
+does not fade where nearly all say the same.
 """
 
 from __future__ import annotations
@@ -20,8 +26,10 @@ from operator import attrgetter
 
 import numpy as np
 
+from contracts.config import LearnerConfig
 from contracts.grammar import verdict_of
 from contracts.types import FloatArray, Group, GroupSummary, Objective
+from learner.advantages import advantages_of
 
 SIDES = {"yes": 1.0, "no": -1.0, "A": 1.0, "B": -1.0}
 JUDGING = (Objective.POINTWISE, Objective.PAIRWISE)
@@ -47,12 +55,12 @@ def side_of(extracted: str | None) -> float:
     return SIDES[verdict] if verdict is not None else 0.0
 
 
-def leans_of(groups: Sequence[GroupSummary], strength: float) -> dict[str, Lean]:
+def leans_of(groups: Sequence[GroupSummary], config: LearnerConfig) -> dict[str, Lean]:
     """The lean that each judge prompt of an update is pulled against; nothing for strength 0."""
     leans: dict[str, Lean] = {}
-    for objective in JUDGING if strength else ():
+    for objective in JUDGING if config.verdict_balance else ():
         for part in _parts([group for group in groups if group.objective is objective]):
-            if lean := _lean(part, strength):
+            if lean := _lean(part, config):
                 leans |= dict.fromkeys((group.prompt_id for group in part), lean)
     return leans
 
@@ -72,7 +80,7 @@ def _parts(groups: Sequence[GroupSummary]) -> Iterator[list[GroupSummary]]:
                 rest += part
 
 
-def _lean(part: Sequence[GroupSummary], strength: float) -> Lean | None:
+def _lean(part: Sequence[GroupSummary], config: LearnerConfig) -> Lean | None:
     said, asked = list[float](), list[float]()
     for group in part:
         sides = [side for side in map(side_of, group.extracted) if side]
@@ -81,8 +89,27 @@ def _lean(part: Sequence[GroupSummary], strength: float) -> Lean | None:
     if not said:
         return None
     mean, wanted = float(np.mean(said)), float(np.mean(asked))
-    # Sides are twice the shares: 2 * strength * (difference of shares).
-    return Lean(mean, strength * (wanted - mean))
+    if not config.verdict_centring:
+        # Sides are twice the shares: 2 * strength * (difference of shares).
+        return Lean(mean, config.verdict_balance * (wanted - mean))
+    spread = 1 - mean**2
+    if spread == 0:
+        return Lean(mean, 0.0)
+    return Lean(
+        mean, config.verdict_balance * (wanted - mean) / spread - _slope(part, mean, config)
+    )
+
+
+def _slope(part: Sequence[GroupSummary], mean: float, config: LearnerConfig) -> float:
+    """Of the regression of the advantages of ``part`` on the sides of its verdicts."""
+    along, squared = 0.0, 0.0
+    for group in part:
+        sides = np.array([side_of(word) for word in group.extracted])
+        centred = np.where(sides != 0, sides - mean, 0.0)
+        rewards = np.array(group.rewards, dtype=np.float32)
+        along += float(centred @ advantages_of(rewards, config.advantage))
+        squared += float(centred @ centred)
+    return along / squared
 
 
 def pulled(advantages: FloatArray, group: Group, leans: Leans) -> FloatArray:

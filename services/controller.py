@@ -24,7 +24,7 @@ from contracts.config import RunConfig
 from contracts.errors import IntegrityError
 from contracts.types import Prompt, UpdateReport
 from learner.checkpoint import Checkpoint
-from learner.leaning import leans_of
+from learner.leaning import Leans, leans_of
 from services.ahead import Ahead
 from services.batches import Batch, BatchMaker
 from services.clock import PhaseClock
@@ -144,12 +144,12 @@ class Controller:
         """Train on the groups that are of use, then send the new weights to every generator."""
         self.recorder.phase("training")
         groups = self.fresh(batch, step)
+        leans = leans_of([group.summary for group in groups], self.config.learner)
         parts = split_groups(
-            self.of_use(groups),
+            self.of_use(groups, leans),
             self.config.learner.updates_per_step,
             derive_seed(self.config.seed, "split", self.version),
         )
-        leans = leans_of([group.summary for group in groups], self.config.learner.verdict_balance)
         with self.clock.phase("update"):
             self.actors.generators.sleep()
             report = self.actors.learner.update(parts, leans, norms=self.measures(step))
@@ -162,11 +162,22 @@ class Controller:
         every = self.config.metrics.gradient_norms_every
         return every > 0 and step.number % every == 2 % every
 
-    def of_use(self, groups: Sequence[GroupRef]) -> Sequence[GroupRef]:
-        """The groups to train on: those with signal, or all where `learner.silent_groups` says."""
-        if self.config.learner.silent_groups == "train":
+    def of_use(self, groups: Sequence[GroupRef], leans: Leans) -> Sequence[GroupRef]:
+        """The groups to train on: those with signal, or all where `learner.silent_groups` says.
+
+        With `learner.verdict_centring` also those whose verdicts are all alike, but not those on
+        the other answer to the question: the one has a signal by the other.
+        """
+        settings = self.config.learner
+        if settings.silent_groups == "train":
             return groups
-        return [group for group in groups if group.summary.has_signal]
+        centred = leans if settings.verdict_centring else {}
+        return [
+            group
+            for group in groups
+            if group.summary.has_signal
+            or ((lean := centred.get(group.summary.prompt_id)) and lean.pull)
+        ]
 
     def fresh(self, batch: Batch, step: Step) -> list[GroupRef]:
         """The groups that are young enough; the others' prompts go back to be asked again.

@@ -141,7 +141,7 @@ class StepMetrics(Record):
     groups: dict[Objective, int] = {}
     """Groups generated and graded."""
     dropped: dict[Objective, int] = {}
-    """Groups without signal, which were not trained on."""
+    """Groups without a signal of their own: all rewards alike. As a rule not trained on."""
     all_right: dict[Objective, int] = {}
     """Of these, the ones of which every completion was right."""
     all_wrong: dict[Objective, int] = {}
@@ -219,7 +219,7 @@ class LedgerRecord(Record):
     correct: str
     """1 or 0 for each completion, as graded."""
     trained: bool
-    """Whether it had signal."""
+    """Whether it had a signal of its own: rewards that differ."""
 
     @classmethod
     def of(cls, step: int, version: int, prompt: Prompt, group: GroupSummary) -> Self:

@@ -53,6 +53,9 @@ class LearnerConfig(Section):
     verdict_balance: Annotated[float, Field(ge=0)] = 1.0
     """Pull of the judge's verdicts on a question, or on a wording, towards as many yes, and as many
     A, as the labels say: keeps it from answering one and the same whatever it is shown. 0: none."""
+    verdict_centring: bool = False
+    """Take out of the advantages of verdicts what yes or no alone explains, so that the pull alone
+    moves their share, and let the pull grow towards the ends: for models that do not judge yet."""
     judge_discount: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Discount of a verdict's advantage, per token before the end. Below 1 the verdict is trained
     more than the derivation before it, for which a reward that hardly depends on it is noise: for

@@ -197,10 +197,9 @@ class Session:
     def _updates(self, groups: Sequence[GroupRef]) -> None:
         """Updates of several sizes on groups that were just sampled."""
         useful = [group for group in groups if group.summary.has_signal]
-        balance = self.work.config.learner.verdict_balance
         for share in SHARES:
             some = useful[:: max(1, round(1 / share))]
-            leans = leans_of([group.summary for group in some], balance)
+            leans = leans_of([group.summary for group in some], self.work.config.learner)
             with self.watch.over() as watched:
                 self.learner.update([some], leans)
             write_seen(

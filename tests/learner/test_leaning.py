@@ -60,8 +60,9 @@ def verdicts(
     return Group(prompt, np.array([1], np.int32), completions, grades)
 
 
-def leans(*groups: Group, strength: float = 1.0):
-    return leans_of([GroupSummary.of(group) for group in groups], strength)
+def leans(*groups: Group, strength: float = 1.0, centring: bool = False):
+    config = LearnerConfig(verdict_balance=strength, verdict_centring=centring)
+    return leans_of([GroupSummary.of(group) for group in groups], config)
 
 
 def lean_of(group: Group, *groups: Group):
@@ -126,6 +127,50 @@ def test_samples_carry_the_pull():
     assert with_pull[7].policy_weights[0] > plain[7].policy_weights[0]
 
 
+def centred(*groups: Group, strength: float = 1.0) -> list[np.ndarray]:
+    """The advantages of ``groups``, centred by side."""
+    found = leans(*groups, strength=strength, centring=True)
+    return [pulled(group_normalised(group.rewards), group, found) for group in groups]
+
+
+def test_what_a_side_alone_explains_is_taken_out_by_hand():
+    """All yes to the right answer, half of it to the wrong: 12 yes and 4 no, and nothing pulls."""
+    groups = verdicts("yes", ["yes"] * 8), verdicts("no", ["yes"] * 4 + ["no"] * 4)
+    right, wrong = centred(*groups, strength=1e-9)
+    # Advantages 0, and -1 and 1: yes alone explains -1/3 of a yes and 1 of a no.
+    np.testing.assert_allclose(right, [1 / 3] * 8, rtol=1e-5)
+    np.testing.assert_allclose(wrong, [-2 / 3] * 4 + [0] * 4, rtol=1e-5, atol=1e-6)
+
+
+@given(st.lists(st.sampled_from(["yes", "no", None]), min_size=1, max_size=12), st.data())
+def test_centred_advantages_push_no_side_but_for_the_pull(said, data):
+    other = data.draw(st.lists(st.sampled_from(["yes", "no", None]), min_size=1, max_size=12))
+    groups = verdicts("yes", [*said, "yes", "no"]), verdicts("no", [*other, "no"], wording="w2")
+    sides = np.array([side_of(g.extracted) for group in groups for g in group.grades])
+    pushed = np.concatenate(centred(*groups, strength=0.5)).astype(np.float64)
+    about = np.where(sides != 0, sides - sides[sides != 0].mean(), 0)
+    mean, wanted = sides[sides != 0].mean(), leaning_of_labels(groups)
+    # The pull is 0.5 * (wanted - mean) / (1 - mean^2) for each unit of a side.
+    expected = 0.5 * (wanted - mean) / (1 - mean**2) * (about @ about)
+    assert pushed @ about == pytest.approx(expected, abs=1e-3)
+
+
+def leaning_of_labels(groups: tuple[Group, ...]) -> float:
+    """Mean side of the labels, one for each verdict that was given."""
+    asked = [side_of(g.prompt.label) for g in groups for grade in g.grades if grade.extracted]
+    return float(np.mean(asked))
+
+
+def test_the_pull_of_centred_verdicts_grows_towards_the_ends():
+    """A lone no among 31 yes is worth more than the square would give it."""
+    nearly = verdicts("yes", ["yes"] * 16), verdicts("no", ["yes"] * 15 + ["no"])
+    found = [leans(*nearly, centring=on)["no-16-t-test"] for on in (True, False)]
+    assert found[0].mean == found[1].mean
+    assert found[0].pull < 5 * found[1].pull < 0
+    same = verdicts("yes", ["yes"] * 8), verdicts("no", ["yes"] * 8)
+    assert [lean.pull for lean in leans(*same, centring=True).values()] == [0, 0]
+
+
 def test_verdicts_are_balanced_on_each_question_that_has_both_labels():
     """Yes to all of one question and no to all of another are as many yes as no."""
     one = [verdicts(label, ["yes"] * 8, question="q1") for label in ("yes", "no")]
@@ -156,7 +201,13 @@ def test_what_is_left_of_several_wordings_is_balanced_together():
 
 
 def walk(
-    seed: int, *, wordings: int = 1, strength: float = 1.0, apart: bool = False, updates: int = 200
+    seed: int,
+    *,
+    wordings: int = 1,
+    strength: float = 1.0,
+    apart: bool = False,
+    centring: bool = False,
+    updates: int = 200,
 ) -> list[float]:
     """Shares of yes in each wording, after GRPO with Adam on balanced labels, of a judge that sees
     the wording and nothing else.
@@ -173,7 +224,7 @@ def walk(
             said = ["yes" if u < shares[place] else "no" for u in draw.random(SIZE)]
             names = {"question": f"{number // 2}", "wording": f"w{place}"} if apart else {}
             groups.append(verdicts(label, said, **names))
-        found = leans(*groups, strength=strength)
+        found = leans(*groups, strength=strength, centring=centring)
         gradient = np.zeros(wordings)
         for (place, _), group in zip(asked, groups, strict=True):
             if GroupSummary.of(group).has_signal:
@@ -188,12 +239,13 @@ def walk(
 
 
 def test_a_blind_judge_walks_off_without_the_pull_and_stays_with_it():
-    def outside(strength: float) -> int:
-        ends = [share for seed in range(12) for share in walk(seed, strength=strength)]
-        return sum(not 0.3 <= share <= 0.7 for share in ends)
+    def outside(strength: float, *, centring: bool = False) -> int:
+        walks = [walk(seed, strength=strength, centring=centring) for seed in range(12)]
+        return sum(not 0.3 <= share <= 0.7 for ends in walks for share in ends)
 
     assert outside(0.0) >= 6
     assert outside(1.0) == 0
+    assert outside(1.0, centring=True) == 0
 
 
 def test_a_judge_that_sees_the_wording_alone_stays_in_the_middle_of_each():

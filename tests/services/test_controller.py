@@ -15,6 +15,7 @@ from actors.refs import GroupRef
 from contracts.config import RunConfig
 from contracts.errors import IntegrityError
 from contracts.types import GroupSummary, Objective, Reason
+from learner.leaning import Lean
 from services.batches import BatchMaker
 from services.controller import Controller, split_groups
 from services.seeds import derive_seed
@@ -43,7 +44,7 @@ def ref(name: str, objective: Objective = Objective.SOLVE, version: int = 0) -> 
     return GroupRef(ABSENT, summary)
 
 
-def controller(staleness: int = 0, silent_groups: str = "skip") -> Controller:
+def controller(staleness: int = 0, **learner: str | bool) -> Controller:
     maker = SimpleNamespace(make=None, returned=[])
     maker.give_back = maker.returned.extend
     return Controller(
@@ -51,7 +52,7 @@ def controller(staleness: int = 0, silent_groups: str = "skip") -> Controller:
             {
                 "tasks_per_step": 4,
                 "max_staleness": staleness,
-                "learner": {"silent_groups": silent_groups},
+                "learner": learner,
             }
         ),
         actors=ABSENT,
@@ -122,7 +123,18 @@ def test_groups_without_signal_are_skipped_unless_asked_for(
 ) -> None:
     silent = replace(ref("b").summary, rewards=(1.0, 1.0))
     groups = [ref("a"), GroupRef(ABSENT, silent), ref("c")]
-    used = controller(silent_groups=silent_groups).of_use(groups)
+    used = controller(silent_groups=silent_groups).of_use(groups, {})
+    assert "".join(group.summary.prompt_id for group in used) == trained
+
+
+@pytest.mark.parametrize(("centring", "trained"), [(True, "ac"), (False, "c")])
+def test_with_centred_verdicts_a_silent_group_has_a_signal_by_its_counterpart(
+    centring: bool, trained: str
+) -> None:
+    alike, same = (replace(ref(name).summary, rewards=(1.0, 1.0)) for name in "ab")
+    groups = [GroupRef(ABSENT, alike), GroupRef(ABSENT, same), ref("c")]
+    leans = {"a": Lean(mean=0.5, pull=-0.2), "b": Lean(mean=1.0, pull=0.0)}
+    used = controller(verdict_centring=centring).of_use(groups, leans)
     assert "".join(group.summary.prompt_id for group in used) == trained
 
 
