@@ -14,12 +14,18 @@ from learner.advantages import advantages_of
 from learner.leaning import JUDGING, Leans, pulled
 
 
+AFTER_VERDICT = 2
+"""Tokens from a boxed verdict to the end: the closing brace and the end itself. They carry as much
+as the verdict: were they to carry more, doubts whether to go on would drown it."""
+
+
 def samples_of(group: Group, config: LearnerConfig, leans: Leans | None = None) -> list[Sample]:
     """The samples of a graded group: every token carries its completion's advantage.
 
-    In a judge's completion the token k places before the end carries
-    ``judge_discount ** k`` of it, the discounted return of a reward that comes at the end
-    (Sutton and Barto, Reinforcement Learning, 2nd edition, eq. 3.8).
+    In a judge's completion the token k places before the verdict carries
+    ``judge_discount ** k`` of it, the discounted return of a reward that comes with the verdict
+    (Sutton and Barto, Reinforcement Learning, 2nd edition, eq. 3.8). The verdict is taken to be
+    ``AFTER_VERDICT`` tokens before the end.
 
     Args:
         group: a prompt, its completions and their grades. Completions without a token are
@@ -49,14 +55,14 @@ def _sampled(
 ) -> Sample:
     """One completion of ``source``, its tokens weighted alike but for the discount."""
     length = len(completion.tokens)
-    before_end = np.arange(length - 1, -1, -1)
+    before_verdict = np.maximum(np.arange(length)[::-1] - AFTER_VERDICT, 0)
     return Sample(
         group=source.prompt.id,
         objective=source.prompt.objective,
         prompt_tokens=source.prompt_tokens,
         tokens=completion.tokens,
         logprobs=completion.logprobs,
-        policy_weights=(advantage * discount**before_end).astype(np.float32),
+        policy_weights=(advantage * discount**before_verdict).astype(np.float32),
         supervised_weights=np.zeros(length, dtype=np.float32),
         kl_weights=np.full(length, kl, dtype=np.float32),
         version=completion.oldest_version,

@@ -57,7 +57,7 @@ class LearnerConfig(Section):
     """Take out of the advantages of verdicts what yes or no alone explains, so that the pull alone
     moves their share, and let the pull grow towards the ends: for models that do not judge yet."""
     judge_discount: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Discount of a verdict's advantage, per token before the end. Below 1 the verdict is trained
+    """Discount of a verdict's advantage, per token before the verdict. Below 1 it is trained
     more than the derivation before it, for which a reward that hardly depends on it is noise: for
     models that do not judge yet. 1: all tokens alike, so that reasoning is trained too."""
     silent_groups: Literal["skip", "train"] = "skip"

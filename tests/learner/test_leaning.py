@@ -257,3 +257,58 @@ def test_a_judge_that_sees_the_wording_alone_stays_in_the_middle_of_each():
 
     assert outside(apart=False) >= 6
     assert outside(apart=True) == 0
+
+
+def learned(
+    seed: int, *, strength: float, centring: bool, updates: int = 60, size: int = 300
+) -> tuple[np.ndarray, float]:
+    """Shares of yes of each update, and how far right sums tell yes from no at the end, of a linear
+    judge with Adam and clipped gradients: SmolLM2 in small.
+
+    All it sees has much in common and little that tells an equal sum from an unequal one, and
+    the gradient of other prompts is noise for it.
+    """
+    draw = np.random.default_rng(seed)
+    common, telling = 3 * draw.normal(size=size), 0.25 * draw.normal(size=size)
+    weights, first, second = (np.zeros(size) for _ in range(3))
+    shares = []
+    for update in range(1, updates + 1):
+        groups, seen = [], []
+        for question in "abcd":
+            for label, equal in (("yes", 0.8), ("no", 0.3)):
+                told = np.where(draw.random(SIZE) < equal, 0.5, -0.5)
+                own = 0.6 * draw.normal(size=size) + 0.3 * draw.normal(size=(SIZE, size))
+                shown = common + told[:, None] * telling + own
+                share = 1 / (1 + np.exp(-shown @ weights))
+                yes = draw.random(SIZE) < share
+                groups.append(
+                    verdicts(label, ["yes" if one else "no" for one in yes], question=question)
+                )
+                seen.append((shown, share, yes))
+        found = leans(*groups, strength=strength, centring=centring)
+        gradient = 0.3 * draw.normal(size=size)
+        for group, (shown, share, yes) in zip(groups, seen, strict=True):
+            advantages = pulled(group_normalised(group.rewards), group, found)
+            gradient += (advantages * (yes - share)) @ shown / (8 * SIZE)
+        gradient /= max(1.0, float(np.linalg.norm(gradient)))
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.95 * second + 0.05 * gradient**2
+        scale = np.sqrt(second / (1 - 0.95**update)) + 1e-8
+        weights += 0.0025 * min(1, update / 4) * first / (1 - 0.9**update) / scale
+        shares.append(float(np.mean([one for *_, one in seen])))
+    return np.array(shares), float(weights @ telling)
+
+
+def test_a_judge_that_learns_is_steadier_and_faster_centred_and_pulled_a_little():
+    def over_seeds(strength: float, *, centring: bool) -> tuple[float, float]:
+        runs = [learned(seed, strength=strength, centring=centring) for seed in range(6)]
+        shares = np.array([shares for shares, _ in runs])
+        outside = float(((shares < 0.3) | (shares > 0.7)).mean())
+        return outside, float(np.mean([gap for _, gap in runs]))
+
+    none, pull, centred = (
+        over_seeds(strength, centring=on) for strength, on in ((0, False), (1, False), (0.15, True))
+    )
+    assert centred[0] < pull[0] < none[0]
+    assert centred[1] > max(pull[1], none[1])
+    assert none[0] > 0.3

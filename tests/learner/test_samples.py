@@ -34,7 +34,8 @@ def test_a_verdict_is_credited_to_its_end_first(objective):
         group_normalised(group.rewards),
         strict=True,
     ):
-        by_hand = [advantage * 0.5**place for place in range(len(sample.tokens))]
+        shares = [1, 1, 1, 0.5, 0.25, 0.125, 0.0625]
+        by_hand = [advantage * share for share in shares[: len(sample.tokens)]]
         np.testing.assert_allclose(sample.policy_weights[::-1], by_hand, rtol=1e-6)
         lengths.add(len(sample.tokens))
     assert len(lengths) > 1
