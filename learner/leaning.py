@@ -13,7 +13,7 @@ one wording and no to all in its mirror image are as many yes as no.
 
 ``learner.verdict_centring`` goes further, for models that do not judge yet. What of the advantages
 of a set a verdict's side alone explains (their regression on it) is taken out of them, so that
-right and wrong answers push apart and nothing else pushes the share of yes; and the pull is
+right and wrong answers push apart and only the pull pushes the share of yes; and the pull is
 the gradient of the cross-entropy between that share and the labels' in place of the square, which
 does not fade where nearly all say the same.
 """

@@ -13,7 +13,6 @@ from contracts.types import Completion, Generation, Group, Objective, Sample
 from learner.advantages import advantages_of
 from learner.leaning import JUDGING, Leans, pulled
 
-
 AFTER_VERDICT = 2
 """Tokens from a boxed verdict to the end: the closing brace and the end itself. They carry as much
 as the verdict: were they to carry more, doubts whether to go on would drown it."""

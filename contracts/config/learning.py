@@ -54,8 +54,9 @@ class LearnerConfig(Section):
     """Pull of the judge's verdicts on a question, or on a wording, towards as many yes, and as many
     A, as the labels say: keeps it from answering one and the same whatever it is shown. 0: none."""
     verdict_centring: bool = False
-    """Take out of the advantages of verdicts what yes or no alone explains, so that the pull alone
-    moves their share, and let the pull grow towards the ends: for models that do not judge yet."""
+    """Take out of the advantages of verdicts what yes or no alone explains, so that of these only
+    the pull moves their share, and let it grow towards the ends: for models that do not judge yet.
+    Without a pull it does nothing."""
     judge_discount: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Discount of a verdict's advantage, per token before the verdict. Below 1 it is trained
     more than the derivation before it, for which a reward that hardly depends on it is noise: for
