@@ -15,7 +15,7 @@ from learner.leaning import JUDGING, Leans, pulled
 
 AFTER_VERDICT = 2
 """Tokens from a boxed verdict to the end: the closing brace and the end itself. They carry as much
-as the verdict: were they to carry more, doubts whether to go on would drown it."""
+as the verdict: were they to carry more, a doubt whether to go on would count for more than it."""
 
 
 def samples_of(group: Group, config: LearnerConfig, leans: Leans | None = None) -> list[Sample]:
