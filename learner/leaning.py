@@ -20,11 +20,12 @@ does not fade where nearly all say the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contracts.config import LearnerConfig
 from contracts.grammar import verdict_of
@@ -104,12 +105,17 @@ def _slope(part: Sequence[GroupSummary], mean: float, config: LearnerConfig) -> 
     """Of the regression of the advantages of ``part`` on the sides of its verdicts."""
     along, squared = 0.0, 0.0
     for group in part:
-        sides = np.array([side_of(word) for word in group.extracted])
-        centred = np.where(sides != 0, sides - mean, 0.0)
+        centred = _centred(group.extracted, mean)
         rewards = np.array(group.rewards, dtype=np.float32)
         along += float(centred @ advantages_of(rewards, config.advantage))
         squared += float(centred @ centred)
     return along / squared
+
+
+def _centred(extracted: Iterable[str | None], mean: float) -> NDArray[np.float64]:
+    """How far the side of each verdict is above ``mean``; 0 where there is no verdict."""
+    sides = np.array([side_of(word) for word in extracted])
+    return np.where(sides != 0, sides - mean, 0.0)
 
 
 def pulled(advantages: FloatArray, group: Group, leans: Leans) -> FloatArray:
@@ -117,7 +123,6 @@ def pulled(advantages: FloatArray, group: Group, leans: Leans) -> FloatArray:
     lean = leans.get(group.prompt.id)
     if lean is None:
         return advantages
-    sides = np.array([side_of(grade.extracted) for grade in group.grades])
-    pulls = np.where(sides != 0, lean.pull * (sides - lean.mean), 0.0)
+    pulls = lean.pull * _centred((grade.extracted for grade in group.grades), lean.mean)
     result: FloatArray = (advantages + pulls).astype(np.float32)
     return result

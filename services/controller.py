@@ -171,12 +171,11 @@ class Controller:
         settings = self.config.learner
         if settings.silent_groups == "train":
             return groups
-        centred = leans if settings.verdict_centring else {}
+        pushed = {name for name, lean in leans.items() if lean.pull and settings.verdict_centring}
         return [
             group
             for group in groups
-            if group.summary.has_signal
-            or ((lean := centred.get(group.summary.prompt_id)) and lean.pull)
+            if group.summary.has_signal or group.summary.prompt_id in pushed
         ]
 
     def fresh(self, batch: Batch, step: Step) -> list[GroupRef]:

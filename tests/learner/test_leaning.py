@@ -200,6 +200,20 @@ def test_what_is_left_of_several_wordings_is_balanced_together():
     assert lean_of(left, right).pull == -1
 
 
+class Adam:
+    """The steps of Adam, in units of its rate, for a plain array of weights."""
+
+    def __init__(self, size: int) -> None:
+        self.first, self.second, self.updates = np.zeros(size), np.zeros(size), 0
+
+    def step(self, gradient: np.ndarray) -> np.ndarray:
+        self.updates += 1
+        self.first = 0.9 * self.first + 0.1 * gradient
+        self.second = 0.95 * self.second + 0.05 * gradient**2
+        scale = np.sqrt(self.second / (1 - 0.95**self.updates)) + 1e-8
+        return self.first / (1 - 0.9**self.updates) / scale
+
+
 def walk(
     seed: int,
     *,
@@ -215,8 +229,8 @@ def walk(
     ``apart``: whether the pull knows questions and wordings apart, or takes the update as a whole.
     """
     draw = np.random.default_rng(seed)
-    logits, first, second = (np.zeros(wordings) for _ in range(3))
-    for update in range(1, updates + 1):
+    logits, adam = np.zeros(wordings), Adam(wordings)
+    for _ in range(updates):
         shares = 1 / (1 + np.exp(-logits))
         asked = [(place, label) for place in range(wordings) for label in ("yes", "no") * 2]
         groups = []
@@ -231,10 +245,7 @@ def walk(
                 advantages = pulled(group_normalised(group.rewards), group, found)
                 yes = np.array([grade.extracted == "yes" for grade in group.grades])
                 gradient[place] += float((advantages * (yes - shares[place])).mean())
-        first = 0.9 * first + 0.1 * gradient
-        second = 0.95 * second + 0.05 * gradient**2
-        scale = np.sqrt(second / (1 - 0.95**update)) + 1e-8
-        logits += 0.25 * first / (1 - 0.9**update) / scale
+        logits += 0.25 * adam.step(gradient)
     return [float(share) for share in 1 / (1 + np.exp(-logits))]
 
 
@@ -270,7 +281,7 @@ def learned(
     """
     draw = np.random.default_rng(seed)
     common, telling = 3 * draw.normal(size=size), 0.25 * draw.normal(size=size)
-    weights, first, second = (np.zeros(size) for _ in range(3))
+    weights, adam = np.zeros(size), Adam(size)
     shares = []
     for update in range(1, updates + 1):
         groups, seen = [], []
@@ -291,10 +302,7 @@ def learned(
             advantages = pulled(group_normalised(group.rewards), group, found)
             gradient += (advantages * (yes - share)) @ shown / (8 * SIZE)
         gradient /= max(1.0, float(np.linalg.norm(gradient)))
-        first = 0.9 * first + 0.1 * gradient
-        second = 0.95 * second + 0.05 * gradient**2
-        scale = np.sqrt(second / (1 - 0.95**update)) + 1e-8
-        weights += 0.0025 * min(1, update / 4) * first / (1 - 0.9**update) / scale
+        weights += 0.0025 * min(1, update / 4) * adam.step(gradient)
         shares.append(float(np.mean([one for *_, one in seen])))
     return np.array(shares), float(weights @ telling)
 
