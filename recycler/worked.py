@@ -7,6 +7,8 @@ verdict follows the derivation at once: such a model does not copy the proposed 
 ("82. 92 is not equal to 92, so it is right"), and what is copied wrong is noise that hides whether
 the verdict was right. Two examples of each are as good as four (as many verdicts in a box, as many
 groups with both verdicts), and their prompts are most of what a step has to read.
+What is proposed stands before the question, not between it and the derivation: there, such a model
+wrote a wrong proposal down as its own result in one of four times, here in one of thirty.
 The request stands once, as a system message: every turn of an example would pay for it again.
 """
 
@@ -61,19 +63,19 @@ def _solved(sum_: Sum) -> tuple[str, str]:
     return f"What is {sum_.terms}?", answer
 
 
-def _proposed(sum_: Sum) -> str:
-    return f"What is {sum_.terms}?\nProposed answer: {sum_.proposed}"
+def _proposed(sum_: Sum, request: str) -> str:
+    return f"Proposed answer: {sum_.proposed}\n{request} What is {sum_.terms}?"
 
 
 def _judged(sum_: Sum) -> tuple[str, str]:
     verdict = "No" if sum_.off else "Yes"
-    return f"{_proposed(sum_)}\nCorrect?", f"{sum_.terms} = {sum_.value}. {_box(verdict)}"
+    return _proposed(sum_, "Is it correct?"), f"{sum_.terms} = {sum_.value}. {_box(verdict)}"
 
 
 def _reflected(sum_: Sum) -> tuple[str, str]:
     found = f"not {sum_.proposed}" if sum_.off else "as proposed"
     answer = f"{sum_.terms} = {sum_.value}, {found}. The answer is {_box(sum_.value)}."
-    return f"{_proposed(sum_)}\nCheck it.", answer
+    return _proposed(sum_, "Check it."), answer
 
 
 def _paired(sum_: Sum, right_first: bool) -> tuple[str, str]:
@@ -82,7 +84,7 @@ def _paired(sum_: Sum, right_first: bool) -> tuple[str, str]:
     if not right_first:
         first, second = second, first
     letter = "A" if right_first else "B"
-    question = f"What is {sum_.terms}?\nAnswer A: {first}\nAnswer B: {second}\nWhich is correct?"
+    question = f"Answer A: {first}\nAnswer B: {second}\nWhich is correct? What is {sum_.terms}?"
     return question, f"{sum_.terms} = {sum_.value}. {_box(letter)}"
 
 
@@ -110,7 +112,7 @@ _TO_REFLECT = (
 )
 """Examples of each reflection wording: wrong right, and its mirror image."""
 
-_PROPOSAL = "$question\nProposed answer: $candidate\n"
+_PROPOSAL = "Proposed answer: $candidate\n"
 
 WORKED: Style = {
     Objective.SOLVE: tuple(
@@ -120,27 +122,27 @@ WORKED: Style = {
     Objective.POINTWISE: tuple(
         PromptTemplate(
             f"worked-point-{n}",
-            f"{_PROPOSAL}Correct?",
+            f"{_PROPOSAL}Is it correct? $question",
             _chat(ASK_YES_NO, map(_judged, sums)),
-            version=3,
+            version=4,
         )
         for n, sums in enumerate(_TO_JUDGE, 1)
     ),
     Objective.PAIRWISE: tuple(
         PromptTemplate(
             f"worked-pair-{n}",
-            "$question\nAnswer A: $first\nAnswer B: $second\nWhich is correct?",
+            "Answer A: $first\nAnswer B: $second\nWhich is correct? $question",
             _chat(ASK_A_B, (_paired(sum_, right_first) for sum_, right_first in sums)),
-            version=3,
+            version=4,
         )
         for n, sums in enumerate(_TO_COMPARE, 1)
     ),
     Objective.REFLECT: tuple(
         PromptTemplate(
             f"worked-reflect-{n}",
-            f"{_PROPOSAL}Check it.",
+            f"{_PROPOSAL}Check it. $question",
             _chat(ASK_ANSWER, map(_reflected, sums)),
-            version=3,
+            version=4,
         )
         for n, sums in enumerate(_TO_REFLECT, 1)
     ),
