@@ -132,7 +132,7 @@ class Learner:
         check_head(self._model, self._forward, device, temperature)
         if mode != "off":
             try:
-                check_shared_prefix(self._model, self._forward, device)
+                check_shared_prefix(self._model, self._forward, device, temperature)
             except UserError as error:
                 if mode == "on":
                     raise

@@ -13,14 +13,18 @@ one wording and no to all in its mirror image are as many yes as no.
 
 ``learner.verdict_centring`` goes further, for models that do not judge yet. What of the advantages
 of a set a verdict's side alone explains (their regression on it) is taken out of them, so that
-right and wrong answers push apart and only the pull pushes the share of yes; and the pull is
-the gradient of the cross-entropy between that share and the labels' in place of the square, which
-does not fade where nearly all say the same.
+right and wrong answers push apart and only the pull pushes the share of yes. The pull is then of a
+whole wording, for that of a question's few verdicts is mostly chance; and it is the gradient of
+the cross-entropy between that share and the labels' in place of the square, which does not fade
+where nearly all say the same.
+
+What may be chance, ``learner.verdict_slack``, is not pulled at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -46,7 +50,7 @@ class Lean:
     pull: float
 
 
-Leans = Mapping[str, Lean]
+Leans = Mapping[str, Sequence[Lean]]
 """By prompt id."""
 
 
@@ -56,49 +60,73 @@ def side_of(extracted: str | None) -> float:
     return SIDES[verdict] if verdict is not None else 0.0
 
 
-def leans_of(groups: Sequence[GroupSummary], config: LearnerConfig) -> dict[str, Lean]:
-    """The lean that each judge prompt of an update is pulled against; nothing for strength 0."""
-    leans: dict[str, Lean] = {}
-    for objective in JUDGING if config.verdict_balance else ():
-        for part in _parts([group for group in groups if group.objective is objective]):
-            if lean := _lean(part, config):
-                leans |= dict.fromkeys((group.prompt_id for group in part), lean)
+_NARROW = (attrgetter("task_id"), attrgetter("template"), attrgetter("objective"))
+_WIDE = _NARROW[1:]
+
+
+def leans_of(groups: Sequence[GroupSummary], config: LearnerConfig) -> Leans:
+    """The leans that each judge prompt of an update is pulled against; nothing for strength 0."""
+    leans: dict[str, list[Lean]] = {}
+    for part, lean in _all_leans(groups, config) if config.verdict_balance else ():
+        for group in part:
+            leans.setdefault(group.prompt_id, []).append(lean)
     return leans
 
 
-def _parts(groups: Sequence[GroupSummary]) -> Iterator[list[GroupSummary]]:
-    """Disjoint sets that have both labels: of one question, of one wording, and the rest."""
+def _all_leans(
+    groups: Sequence[GroupSummary], config: LearnerConfig
+) -> Iterator[tuple[Sequence[GroupSummary], Lean]]:
+    for objective in JUDGING:
+        judged = [group for group in groups if group.objective is objective]
+        if config.verdict_centring:
+            yield from ((part, _centre(part, config)) for part in _parts(judged, _NARROW))
+            yield from ((part, _pull(part, config)) for part in _parts(judged, _WIDE))
+        else:
+            yield from ((part, _pull(part, config)) for part in _parts(judged, _NARROW))
+
+
+def _parts(
+    groups: Sequence[GroupSummary], keys: Sequence[Callable[[GroupSummary], str]]
+) -> Iterator[list[GroupSummary]]:
+    """Disjoint sets that have both labels and a verdict: alike by the first key, else the next."""
     rest = list(groups)
-    for shared in (attrgetter("task_id"), attrgetter("template"), attrgetter("objective")):
+    for shared in keys:
         by: dict[str, list[GroupSummary]] = {}
         for group in rest:
             by.setdefault(shared(group), []).append(group)
         rest = []
         for part in by.values():
-            if len({group.label for group in part}) > 1:
-                yield part
-            else:
+            if len({group.label for group in part}) == 1:
                 rest += part
+            elif any(side_of(word) for group in part for word in group.extracted):
+                yield part
 
 
-def _lean(part: Sequence[GroupSummary], config: LearnerConfig) -> Lean | None:
+def _shares(part: Sequence[GroupSummary]) -> tuple[float, float]:
+    """Means of the verdicts' sides, -1 to 1: as given, and as the labels ask for."""
     said, asked = list[float](), list[float]()
     for group in part:
         sides = [side for side in map(side_of, group.extracted) if side]
         said += sides
         asked += [SIDES[group.label]] * len(sides)
-    if not said:
-        return None
-    mean, wanted = float(np.mean(said)), float(np.mean(asked))
-    if not config.verdict_centring:
-        # Sides are twice the shares: 2 * strength * (difference of shares).
-        return Lean(mean, config.verdict_balance * (wanted - mean))
-    spread = 1 - mean**2
-    if spread == 0:
-        return Lean(mean, 0.0)
-    return Lean(
-        mean, config.verdict_balance * (wanted - mean) / spread - _slope(part, mean, config)
-    )
+    return float(np.mean(said)), float(np.mean(asked))
+
+
+def _pull(part: Sequence[GroupSummary], config: LearnerConfig) -> Lean:
+    """Sides are twice the shares: 2 * strength * (difference of shares, less the slack)."""
+    mean, wanted = _shares(part)
+    off = wanted - mean
+    pull = config.verdict_balance * math.copysign(max(abs(off) - 2 * config.verdict_slack, 0), off)
+    if config.verdict_centring:
+        spread = 1 - mean**2
+        pull = pull / spread if spread else 0.0
+    return Lean(mean, pull)
+
+
+def _centre(part: Sequence[GroupSummary], config: LearnerConfig) -> Lean:
+    """Takes out what the verdicts' sides alone explain of the advantages."""
+    mean, _ = _shares(part)
+    return Lean(mean, -_slope(part, mean, config) if abs(mean) < 1 else 0.0)
 
 
 def _slope(part: Sequence[GroupSummary], mean: float, config: LearnerConfig) -> float:
@@ -120,9 +148,7 @@ def _centred(extracted: Iterable[str | None], mean: float) -> NDArray[np.float64
 
 def pulled(advantages: FloatArray, group: Group, leans: Leans) -> FloatArray:
     """``advantages`` [n] of ``group``, its verdicts pulled against the lean: float32 [n]."""
-    lean = leans.get(group.prompt.id)
-    if lean is None:
-        return advantages
-    pulls = lean.pull * _centred((grade.extracted for grade in group.grades), lean.mean)
-    result: FloatArray = (advantages + pulls).astype(np.float32)
-    return result
+    result = advantages.astype(np.float64)
+    for lean in leans.get(group.prompt.id, ()):
+        result += lean.pull * _centred((grade.extracted for grade in group.grades), lean.mean)
+    return result.astype(np.float32)

@@ -171,7 +171,11 @@ class Controller:
         settings = self.config.learner
         if settings.silent_groups == "train":
             return groups
-        pushed = {name for name, lean in leans.items() if lean.pull and settings.verdict_centring}
+        pushed = {
+            name
+            for name, own in leans.items()
+            if settings.verdict_centring and any(lean.pull for lean in own)
+        }
         return [
             group
             for group in groups

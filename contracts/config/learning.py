@@ -53,6 +53,9 @@ class LearnerConfig(Section):
     verdict_balance: Annotated[float, Field(ge=0)] = 1.0
     """Pull of the judge's verdicts on a question, or on a wording, towards as many yes, and as many
     A, as the labels say: keeps it from answering one and the same whatever it is shown. 0: none."""
+    verdict_slack: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """Difference between the two shares of yes up to which there is no pull. A share of a few
+    verdicts is never quite that of the labels, and a pull against chance is noise."""
     verdict_centring: bool = False
     """Take out of the advantages of verdicts what yes or no alone explains, so that of these only
     the pull moves their share, and let it grow towards the ends: for models that do not judge yet.

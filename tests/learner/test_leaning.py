@@ -17,7 +17,7 @@ from contracts.types import (
     VersionSpan,
 )
 from learner.advantages import group_normalised
-from learner.leaning import leans_of, pulled, side_of
+from learner.leaning import Leans, leans_of, pulled, side_of
 from learner.samples import samples_of
 
 SIZE = 8
@@ -60,13 +60,20 @@ def verdicts(
     return Group(prompt, np.array([1], np.int32), completions, grades)
 
 
-def leans(*groups: Group, strength: float = 1.0, centring: bool = False):
-    config = LearnerConfig(verdict_balance=strength, verdict_centring=centring)
+def leans(*groups: Group, strength: float = 1.0, centring: bool = False, slack: float = 0.0):
+    config = LearnerConfig(verdict_balance=strength, verdict_centring=centring, verdict_slack=slack)
     return leans_of([GroupSummary.of(group) for group in groups], config)
 
 
-def lean_of(group: Group, *groups: Group):
-    return leans(group, *groups).get(group.prompt.id)
+def lean_of(group: Group, *groups: Group, slack: float = 0.0):
+    """The one that ``group`` is pulled against."""
+    (lean,) = leans(group, *groups, slack=slack)[group.prompt.id]
+    return lean
+
+
+def pulls(found: Leans, *groups: Group) -> list[float]:
+    """What a unit of a verdict's side is worth in each group, all its leans together."""
+    return [sum(lean.pull for lean in found[group.prompt.id]) for group in groups]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +102,25 @@ def test_too_many_yes_are_pulled_back_by_hand():
     assert yes < 0 < no
 
 
+def test_chance_is_not_pulled_at():
+    """9 yes of 16, where 8 are asked for; 14 of 16, of which the pull counts what is beyond."""
+    nearly = verdicts("yes", ["yes"] * 8), verdicts("no", ["yes"] + ["no"] * 7)
+    assert lean_of(*nearly, slack=0.1).pull == 0
+    far = verdicts("yes", ["yes"] * 8), verdicts("no", ["yes"] * 6 + ["no"] * 2)
+    assert lean_of(*far, slack=0.1).pull == pytest.approx(2 * (8 / 16 - 14 / 16 + 0.1))
+    assert lean_of(*far[::-1], slack=0.45).pull == 0
+
+
+def test_centred_verdicts_are_pulled_by_wording():
+    """Centred on each question, and pulled only by what leans in the wording as a whole."""
+    one = [verdicts(label, ["yes"] * 6 + ["no"] * 2, question="q1") for label in ("yes", "no")]
+    two = [verdicts(label, ["yes"] * 2 + ["no"] * 6, question="q2") for label in ("yes", "no")]
+    found = leans(*one, *two, centring=True)
+    assert [found[group.prompt.id][0].mean for group in (*one, *two)] == [0.5, 0.5, -0.5, -0.5]
+    assert [found[group.prompt.id][1].mean for group in (*one, *two)] == [0] * 4
+    assert pulls(found, *one, *two) == pytest.approx([0] * 4)
+
+
 @given(st.lists(st.sampled_from(["yes", "no", None]), min_size=2, max_size=20), st.floats(0.1, 3))
 def test_pulls_on_all_verdicts_of_an_update_cancel(said, strength):
     groups = verdicts("yes", said), verdicts("no", [*said[::-1], "no"])
@@ -113,8 +139,8 @@ def test_kinds_of_verdicts_are_apart_and_strength_0_is_none():
         verdicts("B", ["A", "B"], Objective.PAIRWISE),
     )
     found = leans(*points, *pairs)
-    assert [found[group.prompt.id].pull < 0 for group in points] == [True, True]
-    assert [found[group.prompt.id].pull for group in pairs] == [0, 0]
+    assert [pull < 0 for pull in pulls(found, *points)] == [True, True]
+    assert pulls(found, *pairs) == [0, 0]
     assert leans(*points, strength=0.0) == {}
 
 
@@ -164,11 +190,11 @@ def leaning_of_labels(groups: tuple[Group, ...]) -> float:
 def test_the_pull_of_centred_verdicts_grows_towards_the_ends():
     """A lone no among 31 yes is worth more than the square would give it."""
     nearly = verdicts("yes", ["yes"] * 16), verdicts("no", ["yes"] * 15 + ["no"])
-    found = [leans(*nearly, centring=on)["no-16-t-test"] for on in (True, False)]
-    assert found[0].mean == found[1].mean
-    assert found[0].pull < 5 * found[1].pull < 0
+    with_centring, without = (leans(*nearly, centring=on)["no-16-t-test"] for on in (True, False))
+    assert {lean.mean for lean in with_centring} == {lean.mean for lean in without}
+    assert with_centring[-1].pull < 5 * without[0].pull < 0
     same = verdicts("yes", ["yes"] * 8), verdicts("no", ["yes"] * 8)
-    assert [lean.pull for lean in leans(*same, centring=True).values()] == [0, 0]
+    assert pulls(leans(*same, centring=True), *same) == [0, 0]
 
 
 def test_verdicts_are_balanced_on_each_question_that_has_both_labels():
@@ -176,7 +202,7 @@ def test_verdicts_are_balanced_on_each_question_that_has_both_labels():
     one = [verdicts(label, ["yes"] * 8, question="q1") for label in ("yes", "no")]
     two = [verdicts(label, ["no"] * 8, question="q2") for label in ("yes", "no")]
     found = leans(*one, *two)
-    assert [found[group.prompt.id].pull for group in (*one, *two)] == [-1, -1, 1, 1]
+    assert pulls(found, *one, *two) == [-1, -1, 1, 1]
 
 
 def test_verdicts_on_other_questions_are_balanced_on_each_wording():
@@ -188,7 +214,7 @@ def test_verdicts_on_other_questions_are_balanced_on_each_wording():
     ]
     lone = verdicts("A", ["A"] * 8, Objective.PAIRWISE, question="q", wording="w3")
     found = leans(*groups, lone)
-    assert [found[group.prompt.id].pull for group in groups] == [-1, -1, 1, 1]
+    assert pulls(found, *groups) == [-1, -1, 1, 1]
     # Alone with its label it would be told the label, and no balance.
     assert lone.prompt.id not in found
 

@@ -133,7 +133,7 @@ def test_with_centred_verdicts_a_silent_group_has_a_signal_by_its_counterpart(
 ) -> None:
     alike, same = (replace(ref(name).summary, rewards=(1.0, 1.0)) for name in "ab")
     groups = [GroupRef(ABSENT, alike), GroupRef(ABSENT, same), ref("c")]
-    leans = {"a": Lean(mean=0.5, pull=-0.2), "b": Lean(mean=1.0, pull=0.0)}
+    leans = {"a": [Lean(mean=0.5, pull=-0.2)], "b": [Lean(mean=1.0, pull=0.0)]}
     used = controller(verdict_centring=centring).of_use(groups, leans)
     assert "".join(group.summary.prompt_id for group in used) == trained
 
