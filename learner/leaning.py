@@ -76,13 +76,11 @@ def leans_of(groups: Sequence[GroupSummary], config: LearnerConfig) -> Leans:
 def _all_leans(
     groups: Sequence[GroupSummary], config: LearnerConfig
 ) -> Iterator[tuple[Sequence[GroupSummary], Lean]]:
+    ways = ((_NARROW, _centre), (_WIDE, _pull)) if config.verdict_centring else ((_NARROW, _pull),)
     for objective in JUDGING:
         judged = [group for group in groups if group.objective is objective]
-        if config.verdict_centring:
-            yield from ((part, _centre(part, config)) for part in _parts(judged, _NARROW))
-            yield from ((part, _pull(part, config)) for part in _parts(judged, _WIDE))
-        else:
-            yield from ((part, _pull(part, config)) for part in _parts(judged, _NARROW))
+        for keys, lean_of in ways:
+            yield from ((part, lean_of(part, config)) for part in _parts(judged, keys))
 
 
 def _parts(
@@ -124,20 +122,15 @@ def _pull(part: Sequence[GroupSummary], config: LearnerConfig) -> Lean:
 
 
 def _centre(part: Sequence[GroupSummary], config: LearnerConfig) -> Lean:
-    """Takes out what the verdicts' sides alone explain of the advantages."""
+    """Takes out the regression of the advantages of ``part`` on the sides of its verdicts."""
     mean, _ = _shares(part)
-    return Lean(mean, -_slope(part, mean, config) if abs(mean) < 1 else 0.0)
-
-
-def _slope(part: Sequence[GroupSummary], mean: float, config: LearnerConfig) -> float:
-    """Of the regression of the advantages of ``part`` on the sides of its verdicts."""
     along, squared = 0.0, 0.0
     for group in part:
         centred = _centred(group.extracted, mean)
         rewards = np.array(group.rewards, dtype=np.float32)
         along += float(centred @ advantages_of(rewards, config.advantage))
         squared += float(centred @ centred)
-    return along / squared
+    return Lean(mean, -along / squared if squared else 0.0)
 
 
 def _centred(extracted: Iterable[str | None], mean: float) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ verdict follows the derivation at once: such a model does not copy the proposed 
 the verdict was right. Two examples of each are as good as four (as many verdicts in a box, as many
 groups with both verdicts), and their prompts are most of what a step has to read.
 What is proposed stands before the question, not between it and the derivation: there, such a model
-wrote a wrong proposal down as its own result in one of four times, here in one of thirty.
+wrote a wrong proposal down as its own result in one of five times, here in one of thirty.
 The request stands once, as a system message: every turn of an example would pay for it again.
 """
 
