@@ -45,7 +45,8 @@ class ModelConfig(Section):
     name: str = "tiny"
     """`tiny` (built and warm-started on the spot), `smollm2`, or a Hugging Face model folder."""
     dtype: Dtype = "float32"
-    """Type of compute and of the generators' weights. bfloat16 keeps float32 master weights."""
+    """Type of compute and of the generators' weights. bfloat16 keeps float32 master weights, where
+    changes gather that are too small for the policy to see."""
     max_context: Count = 256
     """Longest prompt plus completion, in tokens."""
     trust_remote_code: bool = False

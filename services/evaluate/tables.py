@@ -31,8 +31,7 @@ def tables(results: Results) -> Iterator[Table]:
                 yield _judge(title, found)
             for asked in found.rankings:
                 yield _rankings(f"{title}, {asked}", found, asked)
-    if results.comparisons:
-        yield _comparisons(results)
+    yield from _comparisons(results)
 
 
 def _table(title: str, *heads: str) -> Table:
@@ -146,17 +145,15 @@ def _rankings(title: str, found: DatasetResult, asked: str) -> Table:
     return table
 
 
-def _comparisons(results: Results) -> Table:
-    table = _table("side by side", "data", "strategy", "models", "difference", "95 %", "p", "tasks")
+def _comparisons(results: Results) -> Iterator[Table]:
+    """One for each two models."""
+    pairs: dict[str, Table] = {}
     for one in results.comparisons:
+        title = f"{one.second} against {one.first}"
+        if title not in pairs:
+            pairs[title] = _table(title, "data", "strategy", "difference", "95 %", "p", "tasks")
         found = one.difference
-        table.add_row(
-            one.dataset,
-            one.label,
-            f"{one.second} to {one.first}",
-            difference(found),
-            _span(found),
-            _p(found),
-            str(found.n),
+        pairs[title].add_row(
+            *(one.dataset, one.label, difference(found), _span(found), _p(found), str(found.n))
         )
-    return table
+    yield from pairs.values()

@@ -150,7 +150,7 @@ def test_the_table_leaves_nothing_out() -> None:
         *("single pass", "25.0 % (", "+50.0*", "+25.0  (8)", "2 prompts left no room"),
         *("balanced accuracy", "83.3 % (64.1–93.3)", "12.3 %"),
         *("bench, 4 tasks, pairwise", "75.0 %", "50.0 %"),
-        *("runs/mine to tiny", "+25.0*", "+10.0 to +40.0", "<0.001"),
+        *("runs/mine against tiny", "+25.0*", "+10.0 to +40.0", "<0.001"),
     ):
         assert words in text.replace("\N{NO-BREAK SPACE}", " "), words
 
