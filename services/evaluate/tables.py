@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import groupby
 
 from rich.console import Console
 from rich.table import Table
@@ -146,14 +147,17 @@ def _rankings(title: str, found: DatasetResult, asked: str) -> Table:
 
 
 def _comparisons(results: Results) -> Iterator[Table]:
-    """One for each two models."""
-    pairs: dict[str, Table] = {}
-    for one in results.comparisons:
-        title = f"{one.second} against {one.first}"
-        if title not in pairs:
-            pairs[title] = _table(title, "data", "strategy", "difference", "95 %", "p", "tasks")
-        found = one.difference
-        pairs[title].add_row(
-            *(one.dataset, one.label, difference(found), _span(found), _p(found), str(found.n))
-        )
-    yield from pairs.values()
+    """One for each two models, whose comparisons follow each other."""
+    for pair, found in groupby(results.comparisons, key=lambda one: (one.second, one.first)):
+        heads = ("data", "strategy", "difference", "95 %", "p", "tasks")
+        table = _table(" against ".join(pair), *heads)
+        for one in found:
+            table.add_row(
+                one.dataset,
+                one.label,
+                difference(one.difference),
+                _span(one.difference),
+                _p(one.difference),
+                str(one.difference.n),
+            )
+        yield table

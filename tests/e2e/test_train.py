@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -18,7 +19,6 @@ from contracts.config import RunConfig
 from contracts.types import Objective
 from learner.checkpoint import newest
 from services.audit import audit
-from services.records import StepMetrics
 from services.run_folder import Run, read_run
 from services.training import train
 
@@ -65,10 +65,11 @@ def test_a_run_leaves_everything_it_promises(first: Path) -> None:
 def test_recycled_prompts_are_answered_in_the_step_after(first: Path) -> None:
     metrics = read_run(first).metrics
     assert set(metrics[0].groups) == {"solve"}
-    made = [made_of(m) for m in metrics]
-    assert any(made[:-1])
-    for kinds, after in zip(made, metrics[1:], strict=False):
-        assert {kind: after.groups.get(kind, 0) for kind in kinds} == kinds
+    for before, after in pairwise(metrics):
+        made = {kind: sum(labels.values()) for kind, labels in before.recycled}
+        assert sum(made.values()) > 0
+        for kind, count in made.items():
+            assert after.groups.get(kind, 0) == count
 
 
 def test_the_policy_ratio_is_one_at_the_first_update_of_a_step(first: Path) -> None:
@@ -153,13 +154,12 @@ def test_a_run_ahead_of_the_learner_keeps_its_truths(folder: Path, when: str) ->
 
 
 def test_the_paper_s_order_makes_two_versions_a_step(folder: Path, first: Path) -> None:
-    run = read_run(train(config(folder, "sequential", schedule="sequential", steps=2, seed=1)))
+    # At temperature 1 such a model is so seldom right that a step may have nothing to judge.
+    sampling = {"completions": 4, "temperature": 0.6}
+    changes = {"schedule": "sequential", "steps": 2, "seed": 1, "sampling": sampling}
+    run = read_run(train(config(folder, "sequential", **changes)))
     assert [m.version for m in run.metrics] == [2, 4]
-    # What is recycled is answered in the same step; of wrong answers alone nothing is.
-    made = [made_of(m) for m in run.metrics]
-    assert any(made)
-    for kinds, metrics in zip(made, run.metrics, strict=True):
-        assert {kind: metrics.groups.get(kind, 0) for kind in kinds} == kinds
+    assert all(len(m.groups) > 1 for m in run.metrics)
     # Another seed: the same tasks in the same order, and other answers.
     asked, answered = zip(*first_answers(run), strict=True)
     asked_before, answered_before = zip(*first_answers(read_run(first)), strict=True)
@@ -192,12 +192,6 @@ def test_a_signal_ends_the_run_and_leaves_no_process(
     assert checkpoint is not None
     assert checkpoint.step == len(run.metrics)
     assert left_behind(name) == []
-
-
-def made_of(metrics: StepMetrics) -> dict[Objective, int]:
-    """Prompts recycled from a step's rollouts, by objective; none where no answer was right."""
-    counts = {kind: sum(labels.values()) for kind, labels in metrics.recycled}
-    return {kind: count for kind, count in counts.items() if count}
 
 
 def first_answers(run: Run) -> list[tuple[str, str]]:
